@@ -1,0 +1,122 @@
+//! The file operations that the engine uses, as a trait small enough that a simulated, a full and a failing disk
+//! are short implementations of it. Nothing else in the engine touches files.
+
+use std::{
+    fmt,
+    io::{self, IoSlice},
+    path::Path,
+    time::Duration,
+};
+
+/// What `stat` says of a file, or of what a path names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) dev: u64,
+    pub(crate) ino: u64,
+    pub(crate) nlink: u64,
+    pub(crate) size: u64,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) mode: u32,
+    pub(crate) is_file: bool,
+}
+
+impl Stat {
+    /// Whether both describe the same file, whatever has happened to it in between.
+    pub(crate) fn same_file(&self, other: &Self) -> bool {
+        self.dev == other.dev && self.ino == other.ino
+    }
+}
+
+/// How a file is opened. No variant follows a symbolic link or waits for the other end of a FIFO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    ReadWrite,
+    /// Creates the file with mode 0600 if nothing stands there.
+    ReadWriteCreate,
+}
+
+/// A folder tree in which the cache lives.
+pub(crate) trait Disk: fmt::Debug + Send + Sync {
+    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>>;
+    /// What the path itself names, a symbolic link not followed; `None` if nothing.
+    fn stat_path(&self, path: &Path) -> io::Result<Option<Stat>>;
+    /// Replaces `to` atomically.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Fails with `AlreadyExists` if something stands at `to`.
+    fn rename_noreplace(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn unlink(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in a folder durable.
+    fn sync_dir(&self, folder: &Path) -> io::Result<()>;
+    /// Bytes that this process may still write in the file system of `folder`.
+    fn free_bytes(&self, folder: &Path) -> io::Result<u64>;
+    /// Waits between two tries to take a lock.
+    fn pause(&self, time: Duration);
+}
+
+/// An open file. Every call may be interrupted, short, or fail; [`read_at`] and [`write_at`] make them whole.
+pub(crate) trait DiskFile: fmt::Debug + Send + Sync {
+    fn stat(&self) -> io::Result<Stat>;
+    /// Appends up to `len` bytes from `offset` to `buf`, and returns how many; 0 at the end of the file.
+    fn pread(&self, buf: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<usize>;
+    fn pwritev(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
+    fn truncate(&self, size: u64) -> io::Result<()>;
+    fn sync_data(&self) -> io::Result<()>;
+    /// Takes the exclusive advisory lock if nobody has it.
+    fn try_lock(&self) -> io::Result<bool>;
+    fn unlock(&self) -> io::Result<()>;
+    /// Gives the file the mode and, as far as permitted, the owner of another.
+    fn adopt(&self, like: &Stat) -> io::Result<()>;
+}
+
+/// Repeats a call that a signal interrupted. Bounded, so that a disk that says nothing else is an error.
+pub(crate) fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    const TRIES_MAX: usize = 100;
+    for _ in 1..TRIES_MAX {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+    call()
+}
+
+/// Reads up to `len` bytes at `offset` behind what `buf` holds; fewer only at the end of the file.
+pub(crate) fn read_at(file: &dyn DiskFile, buf: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < len {
+        match retry(|| file.pread(buf, len - done, offset + done as u64))? {
+            0 => break,
+            n => done += n,
+        }
+    }
+    Ok(done)
+}
+
+/// Reads exactly `len` bytes at `offset` into a new buffer.
+pub(crate) fn read_exact_at(file: &dyn DiskFile, len: usize, offset: u64) -> io::Result<Vec<u8>> {
+    let mut buf = Vec::with_capacity(len);
+    if read_at(file, &mut buf, len, offset)? < len {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(buf)
+}
+
+/// Writes all of `bufs` at `offset`.
+pub(crate) fn write_at(file: &dyn DiskFile, bufs: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+    // The kernel takes at most 1,024 buffers in one call.
+    const BUFFERS_MAX: usize = 1024;
+    let mut rest = bufs;
+    IoSlice::advance_slices(&mut rest, 0);
+    while !rest.is_empty() {
+        let now = rest.len().min(BUFFERS_MAX);
+        let n = retry(|| file.pwritev(&rest[..now], offset))?;
+        if n == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        offset += n as u64;
+        IoSlice::advance_slices(&mut rest, n);
+    }
+    Ok(())
+}

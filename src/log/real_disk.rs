@@ -1,0 +1,138 @@
+//! [`Disk`] on the operating system's files.
+
+use super::disk::{Access, Disk, DiskFile, Stat};
+use rustix::{
+    buffer::spare_capacity,
+    fs::{self as sys, CWD, Mode, OFlags, RenameFlags},
+};
+use std::{
+    fs::File,
+    io::{self, IoSlice},
+    os::unix::fs::MetadataExt,
+    path::Path,
+    time::Duration,
+};
+
+/// The file system of this machine.
+#[derive(Debug)]
+pub(crate) struct RealDisk;
+
+impl Disk for RealDisk {
+    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
+        // NONBLOCK: opening a FIFO must fail the check of its kind, not wait for its other end.
+        let common = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let flags = match access {
+            Access::Read => OFlags::RDONLY,
+            Access::ReadWrite => OFlags::RDWR,
+            Access::ReadWriteCreate => OFlags::RDWR | OFlags::CREATE,
+        };
+        let fd = sys::open(path, common | flags, Mode::RUSR | Mode::WUSR)?;
+        Ok(Box::new(RealFile(File::from(fd))))
+    }
+
+    fn stat_path(&self, path: &Path) -> io::Result<Option<Stat>> {
+        match std::fs::symlink_metadata(path) {
+            Ok(meta) => Ok(Some(stat_of(&meta))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn rename_noreplace(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match sys::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // Some file systems have no such rename. A hard link is as exclusive; the old name goes afterwards.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+                std::fs::hard_link(from, to)?;
+                std::fs::remove_file(from)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, folder: &Path) -> io::Result<()> {
+        File::open(folder)?.sync_all()
+    }
+
+    fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
+        fs2::available_space(folder)
+    }
+
+    fn pause(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+}
+
+#[derive(Debug)]
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn stat(&self) -> io::Result<Stat> {
+        Ok(stat_of(&self.0.metadata()?))
+    }
+
+    fn pread(&self, buf: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<usize> {
+        buf.reserve(len);
+        let start = buf.len();
+        let room = buf.capacity() - start;
+        if room == len {
+            return Ok(rustix::io::pread(&self.0, spare_capacity(buf), offset)?);
+        }
+        // The allocator gave more room than asked for; read no further than asked.
+        buf.resize(start + len, 0);
+        let result = rustix::io::pread(&self.0, &mut buf[start..], offset);
+        buf.truncate(start + result.unwrap_or(0));
+        Ok(result?)
+    }
+
+    fn pwritev(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        Ok(rustix::io::pwritev(&self.0, bufs, offset)?)
+    }
+
+    fn truncate(&self, size: u64) -> io::Result<()> {
+        self.0.set_len(size)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        match fs2::FileExt::try_lock_exclusive(&self.0) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        fs2::FileExt::unlock(&self.0)
+    }
+
+    fn adopt(&self, like: &Stat) -> io::Result<()> {
+        sys::fchmod(&self.0, Mode::from_raw_mode(like.mode & 0o7777))?;
+        // Only root may give files away; a cache that changes its owner instead is still a cache.
+        let _ = std::os::unix::fs::fchown(&self.0, Some(like.uid), Some(like.gid));
+        Ok(())
+    }
+}
+
+fn stat_of(meta: &std::fs::Metadata) -> Stat {
+    Stat {
+        dev: meta.dev(),
+        ino: meta.ino(),
+        nlink: meta.nlink(),
+        size: meta.size(),
+        uid: meta.uid(),
+        gid: meta.gid(),
+        mode: meta.mode(),
+        is_file: meta.is_file(),
+    }
+}
