@@ -1,1 +1,6 @@
-#![doc="x"]
+//! larder: an embedded, single-file HTTP response cache.
+
+mod error;
+pub mod log;
+
+pub use error::{Error, ErrorKind, Result};
