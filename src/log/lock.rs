@@ -117,6 +117,10 @@ impl Shared {
         }
         let stat = generation.file.stat().map_err(|error| Error::io("read the file's size", &self.path, error))?;
         match generation.catch_up(&self.path, &stat)? {
+            // A file that was cut short at the border of a batch looks whole; only the slots know better.
+            CaughtUp::Complete if generation.seen() < generation.slots().synced() => {
+                generation.check_cut(&self.path).map(|()| true)
+            }
             CaughtUp::Complete => Ok(true),
             CaughtUp::Shrunk => Ok(false),
             CaughtUp::Newer => Err(newer_format(&self.path)),

@@ -33,6 +33,8 @@ mod shared;
 mod stats;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 mod view;
 mod walk;
 
