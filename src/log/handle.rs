@@ -79,6 +79,7 @@ impl Log {
     /// `NotALarder` for a file of another kind, `NewerFormat` for one of a newer version, `Damaged` for a rotten file
     /// header (see [`Options::on_damage`] and [`repair`](super::repair)); none of them is touched. `Io`, `ReadOnly`
     /// or `Full` as the system answers.
+    #[expect(clippy::needless_pass_by_value, reason = "options are made for one handle and read better without `&`")]
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self> {
         let env = Env { clock: Arc::clone(&options.clock), ..Env::default() };
         Self::open_in(env, path.as_ref(), &options)
@@ -93,6 +94,7 @@ impl Log {
     }
 
     /// The path of the file, symbolic links followed.
+    #[must_use]
     pub fn path(&self) -> &Path {
         &self.shared.path
     }
@@ -310,6 +312,7 @@ impl Log {
     /// All values with their heads, in the order in which they were last written; aliases are not listed.
     ///
     /// It lists what was there when it began, whatever is written meanwhile.
+    #[must_use]
     pub fn iter(&self) -> Iter {
         Iter::new(Arc::clone(&self.shared))
     }
@@ -369,6 +372,7 @@ impl Log {
     }
 
     /// Files that this process had to put aside because they were damaged; see [`Options::on_damage`].
+    #[must_use]
     pub fn quarantined(&self) -> Vec<PathBuf> {
         self.shared.quarantined()
     }
@@ -405,5 +409,14 @@ impl Log {
             self.shared.start_background();
         }
         self.shared.acknowledge(guard, ticket, &self.settings)
+    }
+}
+
+impl IntoIterator for &Log {
+    type Item = Result<(Vec<u8>, Head)>;
+    type IntoIter = Iter;
+
+    fn into_iter(self) -> Iter {
+        self.iter()
     }
 }

@@ -14,6 +14,9 @@ mod disk;
 mod entry;
 mod env;
 mod fields;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod generation;
 mod handle;
 mod header;

@@ -211,8 +211,9 @@ fn index() -> Vec<u8> {
     let mut entries: Vec<(u64, u64)> = placed
         .iter()
         .map(|(hash, offset)| {
-            let [low, high] = [*hash as u64, (*hash >> 64) as u64];
-            (low, offset / 8 | high >> 45 << 45)
+            let (low, high) = (hash & u128::from(u64::MAX), hash >> 64);
+            let half = |half: u128| u64::try_from(half).unwrap();
+            (half(low), (offset / 8) | (half(high) >> 45 << 45))
         })
         .collect();
     entries.sort_unstable();
@@ -273,7 +274,7 @@ fn touch() -> Vec<u8> {
 /// Every vector by name.
 fn vectors() -> Vec<(&'static str, Vec<u8>)> {
     let one = |log: &Log| {
-        log.put_parts("key", "head", "body", Times { created_ms: NOW_MS, drop_after_ms: NOW_MS + 60_000 }).unwrap()
+        log.put_parts("key", "head", "body", Times { created_ms: NOW_MS, drop_after_ms: NOW_MS + 60_000 }).unwrap();
     };
     let mut torn = written(a_batch);
     torn.truncate(torn.len() - 5);
@@ -336,7 +337,7 @@ fn vectors() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// [J1] to [J4]: what a reader tells of a file.
