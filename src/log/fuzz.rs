@@ -125,7 +125,8 @@ mod tests {
         }
     }
 
-    fn seeds(target: &str) -> Vec<Vec<u8>> {
+    /// The seeds of a target with their names.
+    fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut folders: Vec<PathBuf> = vec![root.join("fuzz/seeds").join(target)];
         if target == "open_bytes" {
@@ -139,7 +140,8 @@ mod tests {
             .collect();
         paths.sort();
         assert!(!paths.is_empty(), "no seeds for {target}");
-        paths.iter().map(|path| fs::read(path).unwrap()).collect()
+        let name = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        paths.iter().map(|path| (name(path), fs::read(path).unwrap())).collect()
     }
 
     /// Changes some bytes, the length, or the order of pieces.
@@ -196,7 +198,7 @@ mod tests {
 
     fn run(target: &str, body: fn(&[u8]), repair: fn(&mut [u8])) {
         let seeds = seeds(target);
-        for seed in &seeds {
+        for (_, seed) in &seeds {
             body(seed);
         }
         let seconds = std::env::var("LARDER_FUZZ_SECONDS").map_or(1, |text| text.parse().expect("a number of seconds"));
@@ -205,7 +207,7 @@ mod tests {
         while Instant::now() < until {
             n += 1;
             let mut random = Random(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-            let mut data = seeds[random.below(seeds.len())].clone();
+            let mut data = seeds[random.below(seeds.len())].1.clone();
             mutate(&mut data, &mut random);
             if random.below(2) == 0 {
                 repair(&mut data);
@@ -240,11 +242,11 @@ mod tests {
     #[test]
     fn the_seeds_of_record_decode_come_from_the_vectors() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/record_decode");
-        for (i, vector) in seeds("open_bytes").iter().enumerate() {
+        for (name, vector) in seeds("open_bytes") {
             let Some(record) = vector.get(12_288..12_288 + RECORD_HEADER_LEN) else { continue };
             let mut record = record.to_vec();
             repair_checksums(&mut record, 7, LOG_START);
-            let path = folder.join(format!("{i}.bin"));
+            let path = folder.join(format!("{name}.bin"));
             if std::env::var_os("LARDER_WRITE_VECTORS").is_some() {
                 fs::write(&path, &record).unwrap();
             }

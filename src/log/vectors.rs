@@ -11,8 +11,8 @@ use super::{
     generation::Generation,
     header::FileHeader,
     layout::{
-        FLAG_AUX, FLAG_EXTENTS, FLAG_MORE, FLAG_SKIPPABLE, LOG_START, PAGE_LEN, RECORD_HEADER_LEN, SLOT_OFFSETS,
-        align_up,
+        FLAG_AUX, FLAG_EXTENTS, FLAG_MORE, FLAG_SKIPPABLE, HEADER_COPY_AT, LOG_START, PAGE_LEN, RECORD_HEADER_LEN,
+        SLOT_OFFSETS, align_up,
     },
     read::Want,
     record::{Extent, Kind, RecordHeader},
@@ -137,6 +137,13 @@ impl Forge {
         slot.extend(crc32_at(self.header.file_id, SLOT_OFFSETS[which], &slot).to_le_bytes());
         self.bytes[at..at + slot.len()].copy_from_slice(&slot);
     }
+}
+
+/// The file that section 26 of FORMAT.md shows byte by byte.
+fn three(log: &Log) {
+    log.put_parts("apple", "small", "the body", times()).unwrap();
+    log.alias("fruit", "apple").unwrap();
+    log.delete("fruit").unwrap();
 }
 
 fn aliases(log: &Log) {
@@ -318,6 +325,7 @@ fn vectors() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("empty", written(|_| ())),
         ("one", written(one)),
+        ("three", written(three)),
         ("aliases", written(aliases)),
         ("deletes", written(deletes)),
         ("batch", written(a_batch)),
@@ -417,6 +425,29 @@ fn every_vector_comes_out_byte_for_byte_and_reads_as_its_json() {
     }
     let files = fs::read_dir(folder()).unwrap().count();
     assert_eq!(files, vectors().len() * 2, "a file in format-spec/vectors that no test makes");
+}
+
+/// Lines of the form `0x3000  4c 52 ..  what it is`.
+#[test]
+fn the_hex_dump_in_the_specification_is_the_vector_three() {
+    let text = fs::read_to_string(folder().join("../FORMAT.md")).unwrap();
+    let three = fs::read(folder().join("three.larder")).unwrap();
+    let mut shown = vec![false; three.len()];
+    for line in text.lines().filter_map(|line| line.strip_prefix("    0x")) {
+        let (offset, rest) = line.split_once("  ").unwrap();
+        let offset = usize::from_str_radix(offset, 16).unwrap();
+        let bytes = rest.split("  ").next().unwrap().split(' ').map(|byte| u8::from_str_radix(byte, 16).unwrap());
+        for (i, byte) in bytes.enumerate() {
+            assert_eq!(three[offset + i], byte, "offset {:#x}", offset + i);
+            shown[offset + i] = true;
+        }
+    }
+    let missing = (0..three.len()).find(|at| three[*at] != 0 && !shown[*at] && !is_header_copy(*at as u64));
+    assert_eq!(missing, None, "a byte that is not zero is not shown");
+}
+
+fn is_header_copy(at: u64) -> bool {
+    at < LOG_START && SLOT_OFFSETS.iter().any(|slot| at >= slot + HEADER_COPY_AT && at < slot + PAGE_LEN)
 }
 
 #[test]
