@@ -78,9 +78,11 @@ def render(file: File, walk: Walk) -> Iterator[str]:
     before, after = to_json(outline).split('"entries": []')
     yield before + '"entries": ['
     separator = "\n"
-    for key, offset in sorted(walk.live()):
-        yield separator + textwrap.indent(to_json(describe(file, walk, key, offset)), "    ")
-        separator = ",\n"
+    for key in sorted(walk.entries):
+        offset = walk.entries[key]
+        if offset is not None:
+            yield separator + textwrap.indent(to_json(describe(file, walk, key, offset)), "    ")
+            separator = ",\n"
     yield ("]" if separator == "\n" else "\n  ]") + after + "\n"
 
 
