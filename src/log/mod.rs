@@ -28,6 +28,8 @@ mod real_disk;
 mod record;
 mod repoint;
 mod shared;
+#[cfg(test)]
+mod sim;
 mod stats;
 #[cfg(test)]
 mod tests;
