@@ -90,6 +90,11 @@ impl Generation {
         Ok(Self::new(env, file, stat, header, slots, view))
     }
 
+    /// A generation of a file as a salvage finds it.
+    pub(super) fn salvaged(env: &Env, file: Box<dyn DiskFile>, stat: Stat, header: FileHeader, view: View) -> Self {
+        Self::new(env, file, stat, header, Slots::EMPTY, view)
+    }
+
     fn new(env: &Env, file: Box<dyn DiskFile>, stat: Stat, header: FileHeader, slots: Slots, view: View) -> Self {
         Self {
             seen: AtomicU64::new(view.position().offset),
