@@ -206,7 +206,7 @@ impl DiskFile for SimFile {
         let sector = machine.sector;
         let inode = &mut machine.inodes[self.inode];
         if turn == Turn::DropPages {
-            inode.drop_dirty(machine.rng.chance(50), sector);
+            inode.drop_dirty(machine.forgetful, sector);
             inode.sync_errors += 1;
         }
         // Every open file is told once of each failure, whoever's sync met it.
@@ -246,13 +246,7 @@ impl DiskFile for SimFile {
 }
 
 /// Writes up to `wanted` bytes, fewer where the disk is full.
-fn write(
-    machine: &mut Machine,
-    inode: usize,
-    bufs: &[IoSlice<'_>],
-    wanted: usize,
-    offset: usize,
-) -> io::Result<usize> {
+fn write(machine: &mut Machine, inode: usize, bufs: &[IoSlice<'_>], wanted: usize, offset: usize) -> io::Result<usize> {
     let room = usize::try_from(machine.free()).unwrap_or(usize::MAX);
     let inside = machine.inodes[inode].size().saturating_sub(offset);
     let allowed = wanted.min(inside.saturating_add(room));

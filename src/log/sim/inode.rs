@@ -105,8 +105,9 @@ impl Inode {
         self.durable.resize(self.data.len(), 0);
         for &at in &self.dirty {
             let new = part(&self.data, at, sector);
-            self.durable[at * sector..][..new.len()].copy_from_slice(new);
-            // What lay behind the end of a sector cut short is gone with it.
+            if !new.is_empty() {
+                self.durable[at * sector..][..new.len()].copy_from_slice(new);
+            }
         }
         self.settle();
     }
@@ -116,10 +117,10 @@ impl Inode {
     pub(super) fn drop_dirty(&mut self, forget: bool, sector: usize) {
         if forget {
             for &at in &self.dirty {
-                let len = part(&self.data, at, sector).len();
                 let old = part(&self.durable, at, sector);
-                let kept = old.len().min(len);
-                let place = &mut self.data[(at * sector)..][..len];
+                let end = self.data.len().min((at + 1) * sector);
+                let Some(place) = self.data.get_mut(at * sector..end) else { continue };
+                let kept = old.len().min(place.len());
                 place[..kept].copy_from_slice(&old[..kept]);
                 place[kept..].fill(0);
             }

@@ -4,10 +4,13 @@
 //! A failure prints the seed of its history. `LARDER_SIM_SEED=n` runs that history alone, in every test that runs
 //! histories; `LARDER_SIM_HISTORIES` and `LARDER_MODEL_HISTORIES` set how many there are.
 
+mod accept;
+mod crash;
 mod disk;
 mod inode;
 mod model;
 mod ops;
+mod process;
 mod rng;
 mod state;
 mod world;

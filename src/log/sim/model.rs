@@ -3,8 +3,9 @@
 use super::{
     disk::env,
     ops::{Draw, Op, Outcome, Taste, execute},
-    report, search, setting,
+    report,
     rng::Rng,
+    search, setting,
     state::{Mint, Plan, State},
     world::World,
 };

@@ -37,7 +37,10 @@ pub(super) struct Stored {
 
 impl fmt::Debug for Stored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let start = |bytes: &Bytes| String::from_utf8_lossy(&bytes[..bytes.len().min(8)]).into_owned();
+        let start = |bytes: &Bytes| {
+            let name: Vec<u8> = bytes.iter().copied().take(8).take_while(|byte| *byte != b'.').collect();
+            String::from_utf8_lossy(&name).into_owned()
+        };
         write!(f, "{}:{}+{}:{}", start(&self.head), self.head.len(), start(&self.body), self.body.len())
     }
 }
@@ -45,11 +48,24 @@ impl fmt::Debug for Stored {
 /// One write of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Part {
-    Put { key: usize, value: Arc<Stored>, aux: bool },
-    Alias { key: usize, to: usize, head: Arc<Stored> },
-    Delete { key: usize },
+    Put {
+        key: usize,
+        value: Arc<Stored>,
+        aux: bool,
+    },
+    Alias {
+        key: usize,
+        to: usize,
+        head: Arc<Stored>,
+    },
+    Delete {
+        key: usize,
+    },
     /// Expects the state that the key is in, or another one.
-    Expect { key: usize, holds: bool },
+    Expect {
+        key: usize,
+        holds: bool,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,11 +77,27 @@ pub(super) enum Update {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Op {
-    Put { key: usize, value: Arc<Stored> },
-    Alias { key: usize, to: usize, head: Arc<Stored> },
-    Delete { key: usize },
-    Update { key: usize, change: Update },
-    UpdateHead { key: usize, head: Arc<Stored>, fresh: bool },
+    Put {
+        key: usize,
+        value: Arc<Stored>,
+    },
+    Alias {
+        key: usize,
+        to: usize,
+        head: Arc<Stored>,
+    },
+    Delete {
+        key: usize,
+    },
+    Update {
+        key: usize,
+        change: Update,
+    },
+    UpdateHead {
+        key: usize,
+        head: Arc<Stored>,
+        fresh: bool,
+    },
     Batch(Vec<Part>),
     Clear,
     Compact,
@@ -105,6 +137,19 @@ impl Op {
         matches!(self, Put { .. } | Alias { .. } | Delete { .. } | Update { .. } | UpdateHead { .. } | Batch(_) | Clear)
     }
 
+    pub(super) fn only_reads(&self) -> bool {
+        !self.writes() && !matches!(self, Self::Compact | Self::Flush | Self::Tick)
+    }
+
+    /// Whether nothing of it happens outside one call of the engine, so that another process cannot come between.
+    pub(super) fn is_one_call(&self) -> bool {
+        match self {
+            Self::Batch(parts) => !parts.iter().any(|part| matches!(part, Part::Expect { .. })),
+            Self::UpdateHead { .. } | Self::All => false,
+            _ => true,
+        }
+    }
+
     /// The writes that the operation comes to in a state; `None` if it must fail with a conflict.
     pub(super) fn parts(&self, state: &State) -> Option<Vec<Part>> {
         Some(match self {
@@ -122,6 +167,17 @@ impl Op {
             Self::Batch(parts) => parts.clone(),
             _ => Vec::new(),
         })
+    }
+}
+
+/// An outcome in a few words.
+pub(super) fn show(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Body(body) => format!("-> {:?} bytes", body.as_ref().map(Bytes::len)),
+        Outcome::Entry(entry) => format!("-> entry: {}", entry.is_some()),
+        Outcome::Seen(seen) => format!("-> {}", seen.brief()),
+        Outcome::List(list) => format!("-> {} entries", list.len()),
+        _ => format!("-> {outcome:?}"),
     }
 }
 

@@ -11,9 +11,18 @@ const HOPS_MAX: usize = 8;
 /// What stands under one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Cell {
-    Value { stored: Arc<Stored>, aux: bool, incarnation: u64 },
+    Value {
+        stored: Arc<Stored>,
+        aux: bool,
+        incarnation: u64,
+    },
     /// `bound` is the incarnation of the target, 0 for a target that was absent.
-    Alias { to: usize, bound: u64, head: Arc<Stored>, incarnation: u64 },
+    Alias {
+        to: usize,
+        bound: u64,
+        head: Arc<Stored>,
+        incarnation: u64,
+    },
 }
 
 impl Cell {
@@ -40,7 +49,7 @@ pub(super) enum Plan {
 }
 
 /// Gives every key that comes into being a number of its own.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Mint(u64);
 
 impl Mint {
@@ -57,6 +66,18 @@ pub(super) struct Seen {
     pub(super) bodies: Vec<Option<Bytes>>,
     pub(super) len: u64,
     pub(super) list: Vec<(Vec<u8>, Head)>,
+}
+
+impl Seen {
+    /// The names of what is seen, for a trace.
+    pub(super) fn brief(&self) -> String {
+        let name = |entry: &Option<Entry>| {
+            let Some(entry) = entry else { return "-".into() };
+            let text = if entry.alias_to.is_some() { "alias".into() } else { show_bytes(Some(&entry.body)) };
+            text.split('.').next().unwrap_or_default().to_string()
+        };
+        self.entries.iter().map(name).collect::<Vec<String>>().join(" | ")
+    }
 }
 
 /// All keys.

@@ -154,6 +154,10 @@ pub(super) struct Machine {
     pub(super) calls: u64,
     /// Calls that changed a byte, a size, a mode or a name.
     pub(super) changes_made: u64,
+    /// Whether all processes died with the power, and the crash itself is still to come.
+    pub(super) power_is_off: bool,
+    /// Whether a failed sync takes what it should have written out of the cache as well.
+    pub(super) forgetful: bool,
     pub(super) fault: Option<FaultPlan>,
     pub(super) fault_fired: bool,
     pub(super) stop: Option<StopPlan>,
@@ -188,6 +192,8 @@ impl World {
             now: Duration::from_secs(1000),
             calls: 0,
             changes_made: 0,
+            power_is_off: false,
+            forgetful: false,
             fault: None,
             fault_fired: false,
             stop: None,
@@ -251,11 +257,14 @@ impl World {
         Ok((machine, turn))
     }
 
-    /// The power goes: every process dies, and of what was not synced any part may be gone.
+    /// Every process dies in this moment.
+    pub(super) fn power_off(&self) {
+        self.machine().power_off();
+    }
+
+    /// The power is gone: of what was not synced any part may be, too.
     pub(super) fn crash(&self, luck: Luck) {
-        let mut machine = self.machine();
-        machine.alive.fill(false);
-        machine.crash(luck);
+        self.machine().crash(luck);
     }
 
     /// The content of a file as processes see it.
@@ -313,7 +322,7 @@ impl Machine {
     /// Ends a call in which the process was to die: carries the stop out.
     pub(super) fn die(&mut self, process: usize) {
         match self.stop.take() {
-            Some(StopPlan { process: None, .. }) => self.alive.fill(false),
+            Some(StopPlan { process: None, .. }) => self.power_off(),
             _ => self.kill(process),
         }
     }
@@ -395,8 +404,16 @@ impl Machine {
         capacity.saturating_sub(used as u64)
     }
 
+    fn power_off(&mut self) {
+        self.alive.fill(false);
+        self.power_is_off = true;
+    }
+
     fn crash(&mut self, luck: Luck) {
+        self.power_off();
+        self.power_is_off = false;
         self.stop = None;
+        self.fault = None;
         self.interrupt = None;
         self.opens.clear();
         self.crash_names();
