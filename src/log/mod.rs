@@ -27,6 +27,7 @@ mod new_file;
 mod open;
 mod options;
 mod plant;
+mod presence;
 mod read;
 mod real_disk;
 mod record;
