@@ -202,7 +202,7 @@ impl History<'_> {
                 fired
                     || !self.world.is_alive(process.number)
                     || beside && matches!(kind, ErrorKind::Busy | ErrorKind::Conflict)
-                    || self.fault_since_crash && *kind == ErrorKind::Poisoned
+                    || self.fault_since_crash && matches!(kind, ErrorKind::Poisoned | ErrorKind::Io)
             }
             _ => false,
         };
@@ -231,7 +231,8 @@ impl History<'_> {
         if matches!(op, Op::Compact | Op::Clear) {
             // What was written before is on the medium, in a new file.
             self.processes.iter_mut().for_each(|process| process.written_at = None);
-        } else if op.writes() {
+        } else if matches!(op, Op::Put { .. } | Op::Alias { .. }) {
+            // The other writes may find that there is nothing to do.
             self.processes[at].wrote = true;
             self.processes[at].written_at.get_or_insert(now);
         } else if *op == Op::Flush || *op == Op::Tick && self.processes[at].sync_is_due(now) {
@@ -259,16 +260,16 @@ impl History<'_> {
         self.world.uninterrupt();
         let beside = slot.lock().expect("one thread").take();
         let both = beside.is_some();
-        self.opened(first, log, fast[0], both)?;
-        match (beside, second) {
-            (Some(log), Some(second)) => self.opened(second, log, fast[1], both),
-            _ => Ok(()),
-        }
-    }
-
-    fn opened(&mut self, number: usize, log: crate::Result<Log>, fast: bool, beside: bool) -> Result<(), String> {
         let fired = self.world.machine().fault_fired;
         self.fault_since_crash |= fired;
+        self.opened(first, log, fast[0], both || fired)?;
+        if let (Some(log), Some(second)) = (beside, second) {
+            self.opened(second, log, fast[1], both || fired)?;
+        }
+        self.bury()
+    }
+
+    fn opened(&mut self, number: usize, log: crate::Result<Log>, fast: bool, may_fail: bool) -> Result<(), String> {
         match log {
             Ok(log) => {
                 let opened_after_fault = self.fault_since_crash;
@@ -277,14 +278,13 @@ impl History<'_> {
             }
             Err(error) => {
                 note(self.trace, || format!("process {number}: {error}"));
-                let busy = beside && error.kind() == ErrorKind::Busy;
-                if self.world.is_alive(number) && !fired && !busy {
+                if self.world.is_alive(number) && !may_fail {
                     return Err(format!("opening fails: {error}"));
                 }
                 self.world.kill(number);
             }
         }
-        self.bury()
+        Ok(())
     }
 
     /// Ends a process in one of the ways in which processes end.
@@ -294,7 +294,9 @@ impl History<'_> {
         let process = self.processes.swap_remove(at);
         self.begin();
         let how = self.rng.below(4);
-        note(self.trace, || format!("process {} ends: {}", process.number, ["killed", "dropped"][how.min(1)]));
+        note(self.trace, || {
+            format!("process {} ends: {}", process.number, ["killed", "dropped", "closed"][how.min(2)])
+        });
         match how {
             0 => self.world.kill(process.number),
             1 => drop(process),
