@@ -7,7 +7,7 @@ use super::{
     env::Env,
     generation::folder_of,
     header::FileHeader,
-    layout::{FILE_MAGIC, LOG_START},
+    layout::{FILE_MAGIC, LOG_START, PAGE_LEN, SLOT_OFFSETS},
     lock::{busy, wait_for},
     plant::{Bug, planted},
 };
@@ -129,10 +129,21 @@ fn check_ours(disk: &dyn Disk, path: &Path, stat: &Stat) -> Result<()> {
 }
 
 /// A dead builder leaves nothing, or zeros where the first pages did not reach the medium, or our magic in front.
+/// A crash may leave pages behind the first one that cannot be read.
 fn check_content(file: &dyn DiskFile, path: &Path, stat: &Stat) -> Result<()> {
-    let mut bytes = Vec::new();
-    let first_pages = usize::try_from(LOG_START).unwrap_or(usize::MAX);
-    read_at(file, &mut bytes, first_pages, 0).map_err(|error| Error::io("read", path, error))?;
-    let zeros = stat.size <= LOG_START && bytes.iter().all(|byte| *byte == 0);
-    if zeros || bytes.starts_with(&FILE_MAGIC) { Ok(()) } else { Err(refuse(path, "a file of another kind")) }
+    let mut first = Vec::new();
+    let page = usize::try_from(PAGE_LEN).unwrap_or(usize::MAX);
+    read_at(file, &mut first, page, 0).map_err(|error| Error::io("read", path, error))?;
+    if first.starts_with(&FILE_MAGIC) {
+        return Ok(());
+    }
+    let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+    let zeros_or_lost = |at: &u64| {
+        let mut bytes = Vec::new();
+        read_at(file, &mut bytes, page, *at).is_err() || is_zero(&bytes)
+    };
+    if stat.size <= LOG_START && is_zero(&first) && SLOT_OFFSETS.iter().all(zeros_or_lost) {
+        return Ok(());
+    }
+    Err(refuse(path, "a file of another kind"))
 }

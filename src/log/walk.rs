@@ -2,10 +2,10 @@
 //! Nothing here searches for records.
 
 use super::{
-    disk::{DiskFile, read_at, read_exact_at},
+    disk::{DiskFile, read_at},
     layout::{LOG_START, RECORD_HEADER_LEN},
     plant::{Bug, planted},
-    record::{Extent, RecordFault, RecordHeader},
+    record::{RecordFault, RecordHeader},
 };
 use std::io;
 
@@ -59,8 +59,6 @@ pub(super) struct Walk<'a> {
     file_id: u64,
     look: Look,
     position: Position,
-    /// Where bytes failed a checksum so far.
-    rotten: Vec<(u64, u64)>,
 }
 
 impl<'a> Walk<'a> {
@@ -71,7 +69,7 @@ impl<'a> Walk<'a> {
             Look::Everything => 1 << 20,
         };
         let blocks = Blocks { file, size, block_len, at: 0, bytes: Vec::new() };
-        Self { blocks, file_id, look, position: from, rotten: Vec::new() }
+        Self { blocks, file_id, look, position: from }
     }
 
     /// The place behind the last complete batch.
@@ -124,36 +122,14 @@ impl<'a> Walk<'a> {
     fn is_sound(&mut self, found: &Found) -> bool {
         let Found { offset, header } = *found;
         let head_at = offset + RECORD_HEADER_LEN as u64;
-        let body_at = header.body_part_at(offset);
         let head = self.blocks.crc(head_at, header.head_part_len());
         let body = if header.body_is_checked() {
-            self.blocks.crc(body_at, header.body_part_len())
+            self.blocks.crc(header.body_part_at(offset), header.body_part_len())
         } else {
             Ok(header.body_crc)
         };
-        let body_is_sound = body.is_ok_and(|crc| crc == header.body_crc);
-        if !body_is_sound {
-            self.rotten.push((body_at, body_at + header.body_part_len()));
-        }
-        head.is_ok_and(|crc| crc == header.head_crc) && body_is_sound && self.extents_are_sound(found)
+        head.is_ok_and(|crc| crc == header.head_crc) && body.is_ok_and(|crc| crc == header.body_crc)
             || self.blocks.unreadable(offset, header.total_len())
-    }
-
-    /// Whether the body bytes that a record names elsewhere are sound: a crash may have kept the record and lost what
-    /// it points at. All of them stand before the record, where this walk has verified the rest.
-    fn extents_are_sound(&mut self, found: &Found) -> bool {
-        let Found { offset, header } = *found;
-        if !header.extents() || self.rotten.is_empty() {
-            return true;
-        }
-        let Ok(len) = usize::try_from(header.body_part_len()) else { return true };
-        let Ok(table) = read_exact_at(self.blocks.file, len, header.body_part_at(offset)) else { return true };
-        let extents = Extent::decode_table(&table, offset, header.body_len).unwrap_or_default();
-        extents.iter().all(|extent| {
-            let end = extent.offset + u64::from(extent.len);
-            let touched = self.rotten.iter().any(|&(from, to)| from < end && extent.offset < to);
-            !touched || self.blocks.crc(extent.offset, u64::from(extent.len)).is_ok_and(|crc| crc == extent.crc)
-        })
     }
 }
 
