@@ -7,7 +7,7 @@ use super::{
     env::Env,
     generation::folder_of,
     header::FileHeader,
-    layout::{FILE_MAGIC, LOG_START, PAGE_LEN, SLOT_OFFSETS},
+    layout::{FILE_MAGIC, HEADER_COPY_AT, LOG_START, PAGE_LEN, SLOT_OFFSETS},
     lock::{busy, wait_for},
     plant::{Bug, planted},
 };
@@ -128,21 +128,24 @@ fn check_ours(disk: &dyn Disk, path: &Path, stat: &Stat) -> Result<()> {
     Ok(())
 }
 
-/// A dead builder leaves nothing, or zeros where the first pages did not reach the medium, or our magic in front.
-/// A crash may leave pages behind the first one that cannot be read.
+/// A dead builder leaves our magic in front, or the beginning of it and no more, or nothing. A crash before the first
+/// sync may have kept any of the first pages: zeros stand for the others, or nothing that can be read.
 fn check_content(file: &dyn DiskFile, path: &Path, stat: &Stat) -> Result<()> {
     let mut first = Vec::new();
     let page = usize::try_from(PAGE_LEN).unwrap_or(usize::MAX);
     read_at(file, &mut first, page, 0).map_err(|error| Error::io("read", path, error))?;
-    if first.starts_with(&FILE_MAGIC) {
+    if first.starts_with(&FILE_MAGIC) || FILE_MAGIC.starts_with(&first) {
         return Ok(());
     }
     let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
-    let zeros_or_lost = |at: &u64| {
+    let ours_or_lost = |at: &u64| {
         let mut bytes = Vec::new();
-        read_at(file, &mut bytes, page, *at).is_err() || is_zero(&bytes)
+        let copy_at = usize::try_from(HEADER_COPY_AT).unwrap_or(usize::MAX);
+        read_at(file, &mut bytes, page, *at).is_err()
+            || is_zero(&bytes)
+            || bytes.get(copy_at..).is_some_and(|copy| copy.starts_with(&FILE_MAGIC) || FILE_MAGIC.starts_with(copy))
     };
-    if stat.size <= LOG_START && is_zero(&first) && SLOT_OFFSETS.iter().all(zeros_or_lost) {
+    if stat.size <= LOG_START && is_zero(&first) && SLOT_OFFSETS.iter().all(ours_or_lost) {
         return Ok(());
     }
     Err(refuse(path, "a file of another kind"))

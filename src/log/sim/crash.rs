@@ -206,7 +206,7 @@ impl History<'_> {
             }
             _ => false,
         };
-        let alone = self.processes.len() == 1;
+        let alone = !self.crowded;
         let promises = match op {
             Op::Flush => true,
             Op::Tick => alone && process.sync_is_due(self.world.machine().now),
@@ -290,7 +290,8 @@ impl History<'_> {
     /// Ends a process in one of the ways in which processes end.
     fn end_process(&mut self) -> Result<(), String> {
         let at = self.rng.below(self.processes.len());
-        let alone = self.processes.len() == 1;
+        // Closing speaks for what the process itself has written, not for what others have.
+        let alone = !self.crowded;
         let process = self.processes.swap_remove(at);
         self.begin();
         let how = self.rng.below(4);
