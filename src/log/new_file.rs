@@ -47,7 +47,11 @@ impl<'a> NewFile<'a> {
             if named.is_some_and(|named| named.same_file(&stat)) {
                 check_ours(disk, &path, &stat)?;
                 check_content(&*file, &path, &stat)?;
-                file.truncate(0).map_err(|error| Error::io("empty the new cache file", &path, error))?;
+                if stat.size > 0 {
+                    // Synced, so that no crash can mix the rest with what is built over it into something unknown.
+                    let emptied = file.truncate(0).and_then(|()| file.sync_data());
+                    emptied.map_err(|error| Error::io("empty the new cache file", &path, error))?;
+                }
                 return Ok(Self { disk, cache, path, file: Some(file) });
             }
             if left.is_zero() {

@@ -5,6 +5,7 @@
 //! histories; `LARDER_SIM_HISTORIES` and `LARDER_MODEL_HISTORIES` set how many there are.
 
 mod accept;
+mod bugs;
 mod crash;
 mod disk;
 mod inode;
