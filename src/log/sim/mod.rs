@@ -13,6 +13,7 @@ mod model;
 mod ops;
 mod process;
 mod rng;
+mod splice;
 mod state;
 mod world;
 
