@@ -8,6 +8,7 @@ mod accept;
 mod bugs;
 mod crash;
 mod disk;
+mod faults;
 mod inode;
 mod model;
 mod ops;

@@ -152,6 +152,8 @@ pub(super) struct Machine {
     pub(super) opened: u64,
     pub(super) now: Duration,
     pub(super) calls: u64,
+    /// More calls than these mean that the engine goes round in circles.
+    pub(super) calls_max: u64,
     /// Calls that changed a byte, a size, a mode or a name.
     pub(super) changes_made: u64,
     /// Whether all processes died with the power, and the crash itself is still to come.
@@ -191,6 +193,7 @@ impl World {
             opened: 0,
             now: Duration::from_secs(1000),
             calls: 0,
+            calls_max: 10_000_000,
             changes_made: 0,
             power_is_off: false,
             forgetful: false,
@@ -245,6 +248,7 @@ impl World {
         }
         machine.calls += 1;
         let calls = machine.calls;
+        assert!(calls <= machine.calls_max, "no end of disk calls");
         if let Some((_, run)) = machine.interrupt.take_if(|(at, _)| *at <= calls) {
             drop(machine);
             run();
@@ -400,8 +404,13 @@ impl Machine {
     /// Bytes that may still be written.
     pub(super) fn free(&self) -> u64 {
         let Some(capacity) = self.capacity else { return u64::MAX / 4 };
-        let used = self.inodes.iter().filter(|inode| inode.links > 0 || inode.open > 0).map(Inode::size).sum::<usize>();
-        capacity.saturating_sub(used as u64)
+        capacity.saturating_sub(self.used())
+    }
+
+    /// Bytes that files take, those included that only have no name any more.
+    pub(super) fn used(&self) -> u64 {
+        let held = |inode: &&Inode| inode.links > 0 || inode.open > 0;
+        self.inodes.iter().filter(held).map(|inode| inode.size() as u64).sum()
     }
 
     fn power_off(&mut self) {
