@@ -182,18 +182,22 @@ impl Bench {
             machine.fault = Some(plan);
         }
         self.steps(&scenario.steps)?;
+        let forgotten = self.forgotten();
         self.world.machine().fault = None;
         self.world.machine().capacity = None;
         if power_cut {
             return self.look_after_crash();
         }
-        self.works_again()?;
+        self.works_again(forgotten)?;
         self.look_after_crash()
     }
 
     fn steps(&mut self, steps: &[Step]) -> Result<(), String> {
         for step in steps {
             self.step(step).map_err(|why| format!("{step:?}: {why}"))?;
+            if self.forgotten() {
+                self.model.lose_unsynced();
+            }
         }
         Ok(())
     }
@@ -211,6 +215,9 @@ impl Bench {
             Step::Do(at, op) => {
                 // Where opening has failed there is nothing to fail.
                 let Some(handle) = &self.handles[*at] else { return Ok(()) };
+                if op.only_reads() && self.forgotten() {
+                    return Ok(());
+                }
                 let outcome = execute(&handle.log, op);
                 self.record(*at, op, &outcome)?;
             }
@@ -235,6 +242,13 @@ impl Bench {
         self.world.machine().fault_fired
     }
 
+    /// Whether reads may show neither the new value nor the old: the file has changed under the handle, which finds
+    /// that out when it writes next.
+    fn forgotten(&self) -> bool {
+        let machine = self.world.machine();
+        machine.fault_fired && machine.fault.is_some_and(|plan| plan.fault == Fault::SyncForgets)
+    }
+
     /// An operation may fail once a fault has come, and for want of space.
     fn excuse(&self, outcome: &Outcome) -> Result<(), String> {
         let Outcome::Failed(kind, why) = outcome else { return Ok(()) };
@@ -254,12 +268,14 @@ impl Bench {
     }
 
     /// Once the disk works again, so does everything: after a failed sync as soon as a compaction has healed it.
-    fn works_again(&mut self) -> Result<(), String> {
+    fn works_again(&mut self, mut forgotten: bool) -> Result<(), String> {
         for at in 0..2 {
             if self.handles[at].is_none() {
                 self.open_again(at)?;
             }
-            self.sound(at, &Op::All)?;
+            if !forgotten {
+                self.sound(at, &Op::All)?;
+            }
             let Step::Do(_, op) = put(at, 5, 90 + at) else { continue };
             let outcome = execute(&self.log(at), &op);
             self.record(at, &op, &outcome)?;
@@ -271,6 +287,7 @@ impl Bench {
             self.sound(at, &Op::Compact)?;
             // All is in a new file now, whatever was missing in the old one.
             self.world.machine().fault_fired = false;
+            forgotten = false;
             self.sound(at, &op)?;
             self.sound(at, &Op::All)?;
         }
