@@ -1,0 +1,171 @@
+//! The course of one request, without I/O: look up, then serve, send or refuse; after sending, store or not.
+//!
+//! Whoever does the I/O asks [`Exchange::first`], does what it says, hands the result to [`Exchange::after_lookup`]
+//! or [`Exchange::after_send`], and so on. Time is an argument.
+
+use super::expire::Expire;
+use std::{collections::BTreeSet, time::SystemTime};
+
+/// What a session does with the network and the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Mode {
+    /// Serves what is stored and not expired; fetches and stores the rest. The default.
+    #[default]
+    Cache,
+    /// Serves what is stored, expired or not, whoever recorded it; never touches the network and stores nothing.
+    /// What is not stored is an error of the kind [`OfflineMiss`](crate::ErrorKind::OfflineMiss).
+    Offline,
+}
+
+/// The settings of a session that decide about storing and serving.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rules {
+    pub(crate) mode: Mode,
+    pub(crate) expire: Expire,
+    pub(crate) codes: BTreeSet<u16>,
+    /// In upper case.
+    pub(crate) methods: BTreeSet<String>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Cache,
+            expire: Expire::Never,
+            codes: BTreeSet::from([200]),
+            methods: BTreeSet::from(["GET".to_owned()]),
+        }
+    }
+}
+
+/// What one request asks of the cache beyond the settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Wish {
+    /// Instead of the session's.
+    pub(crate) expire: Option<Expire>,
+    /// Do not serve what is stored; fetch and replace it.
+    pub(crate) refresh: bool,
+    /// Neither read nor write the cache for now.
+    pub(crate) disabled: bool,
+}
+
+/// The first thing to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum First {
+    /// Look it up.
+    LookUp,
+    /// Ask the origin.
+    Send(Forward),
+    /// Fail: it may not be sent, and looking it up is not wanted either.
+    Refuse,
+}
+
+/// What to do after the look-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Serve what was found.
+    Serve,
+    /// Ask the origin.
+    Send(Forward),
+    /// Fail: nothing is recorded and the network is out of bounds.
+    Refuse,
+}
+
+/// What to do with an answer of the origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Store it; it expires at this time, `None` is never.
+    Store(Option<SystemTime>),
+    /// Hand it out only.
+    Pass,
+}
+
+/// Why a request goes to the origin, in the words of RFC 9211, 2.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Forward {
+    /// The cache was told not to handle this request.
+    Bypass,
+    /// The method is not one that is cached.
+    Method,
+    /// Nothing is stored for the request.
+    UriMiss,
+    /// The request asked for a new answer.
+    Request,
+    /// What is stored is expired.
+    Stale,
+}
+
+impl Forward {
+    /// The token of the `fwd` parameter.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Bypass => "bypass",
+            Self::Method => "method",
+            Self::UriMiss => "uri-miss",
+            Self::Request => "request",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+/// The decisions about one request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Exchange<'a> {
+    rules: &'a Rules,
+    wish: Wish,
+    method: &'a str,
+}
+
+impl<'a> Exchange<'a> {
+    /// `method` is in upper case.
+    pub(crate) fn new(rules: &'a Rules, wish: Wish, method: &'a str) -> Self {
+        Self { rules, wish, method }
+    }
+
+    pub(crate) fn first(&self) -> First {
+        match self.rules.mode {
+            // Offline replays whatever was recorded: the rules about methods and refreshing are those of recording.
+            Mode::Offline if self.wish.disabled => First::Refuse,
+            Mode::Offline => First::LookUp,
+            Mode::Cache if self.bypasses() => First::Send(Forward::Bypass),
+            Mode::Cache if !self.rules.methods.contains(self.method) => First::Send(Forward::Method),
+            Mode::Cache if self.wish.refresh => First::Send(Forward::Request),
+            Mode::Cache => First::LookUp,
+        }
+    }
+
+    /// `found` is the time at which what was found expires, inner `None` being never; outer `None` is nothing found.
+    pub(crate) fn after_lookup(&self, found: Option<Option<SystemTime>>, now: SystemTime) -> Next {
+        match (self.rules.mode, found) {
+            (Mode::Offline, Some(_)) => Next::Serve,
+            (Mode::Offline, None) => Next::Refuse,
+            (Mode::Cache, None) => Next::Send(Forward::UriMiss),
+            (Mode::Cache, Some(Some(expires))) if now >= expires => Next::Send(Forward::Stale),
+            (Mode::Cache, Some(_)) => Next::Serve,
+        }
+    }
+
+    /// Whether a final response is stored.
+    pub(crate) fn after_send(&self, status: u16, now: SystemTime) -> Keep {
+        if self.rules.codes.contains(&status) { self.store(now) } else { Keep::Pass }
+    }
+
+    /// Whether a redirect is stored as part of the chain that it leads into. Its code need not be allowed.
+    pub(crate) fn after_redirect(&self, now: SystemTime) -> Keep {
+        self.store(now)
+    }
+
+    fn store(&self, now: SystemTime) -> Keep {
+        let stores = self.rules.mode == Mode::Cache && !self.bypasses() && self.rules.methods.contains(self.method);
+        if stores { Keep::Store(self.expire().resolve(now)) } else { Keep::Pass }
+    }
+
+    fn bypasses(&self) -> bool {
+        self.wish.disabled || self.expire() == Expire::DoNotCache
+    }
+
+    fn expire(&self) -> Expire {
+        self.wish.expire.unwrap_or(self.rules.expire)
+    }
+}

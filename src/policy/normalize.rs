@@ -1,0 +1,131 @@
+//! Normal forms: spellings of one request that mean the same get the same key, and no others.
+//!
+//! Whatever is secret was replaced before.
+
+use super::{json, redact, redact::Credentials};
+use crate::{Error, ErrorKind, Result};
+use std::borrow::Cow;
+use url::Url;
+
+/// Bodies over this size count as the bytes that they are.
+const BODY_LEN_MAX: usize = 10 << 20;
+
+/// The normal form of a body.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Body<'a> {
+    /// Part of the key, so that a text never equals a JSON document that it is spelled like.
+    pub(crate) kind: &'static str,
+    pub(crate) bytes: Cow<'a, [u8]>,
+}
+
+/// The normal form of a URL: without fragment and default port, escapes only where needed, and parameters sorted.
+///
+/// Parameters keep duplicates; `k` and `k=` are two things; `/a//b` and `/a/b` are two paths. Escaped and
+/// bare delimiters differ in the path, as they do for servers, and are the same in parameters.
+///
+/// Fails with `InvalidInput` if the text is not an absolute URL with a host.
+pub(crate) fn url(redacted: &str) -> Result<String> {
+    let url = Url::parse(redacted)
+        .map_err(|error| Error::new(ErrorKind::InvalidInput, format!("not a URL: {error}")).with_url(redacted))?;
+    let Some(host) = url.host_str().filter(|host| !host.is_empty()) else {
+        return Err(Error::new(ErrorKind::InvalidInput, "not a URL with a host").with_url(redacted));
+    };
+    let mut out = format!("{}://{host}", url.scheme());
+    if let Some(port) = url.port() {
+        out.push_str(&format!(":{port}"));
+    }
+    out.push_str(&respell(url.path(), Part::Path));
+    if let Some(query) = url.query().map(pairs).filter(|query| !query.is_empty()) {
+        out.push('?');
+        out.push_str(&query);
+    }
+    Ok(out)
+}
+
+/// The normal form of a body, with credentials in it replaced and collected; `None` if there is no body.
+///
+/// In JSON the order of keys and white space do not matter, at any depth; in forms the order of parameters. What
+/// is larger than 10 MiB, or not what its type says, counts as bytes.
+pub(crate) fn body<'a>(content_type: Option<&[u8]>, body: &'a [u8], found: &mut Credentials) -> Option<Body<'a>> {
+    if body.is_empty() {
+        return None;
+    }
+    let text = std::str::from_utf8(body).ok().filter(|text| text.len() <= BODY_LEN_MAX);
+    let normal = match (kind(content_type.unwrap_or_default()), text) {
+        ("json", Some(text)) => json::canonical(text, found).map(|json| ("json", json)),
+        ("form", Some(text)) => Some(("form", pairs(&redact::pairs(text, found)).into_bytes())),
+        _ => None,
+    };
+    let (kind, bytes) = match normal {
+        Some((kind, bytes)) => (kind, Cow::Owned(bytes)),
+        None => ("bytes", Cow::Borrowed(body)),
+    };
+    Some(Body { kind, bytes })
+}
+
+/// Parameters sorted by name, then value; duplicates stay, empty pieces go.
+fn pairs(text: &str) -> String {
+    let mut pairs: Vec<_> = text
+        .split('&')
+        .filter(|piece| !piece.is_empty())
+        .map(|piece| match piece.split_once('=') {
+            Some((name, value)) => (respell(name, Part::Parameter), Some(respell(value, Part::Parameter))),
+            None => (respell(piece, Part::Parameter), None),
+        })
+        .collect();
+    pairs.sort();
+    let pieces: Vec<_> = pairs
+        .into_iter()
+        .map(|(name, value)| value.map_or_else(|| name.clone(), |value| format!("{name}={value}")))
+        .collect();
+    pieces.join("&")
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Path,
+    Parameter,
+}
+
+/// Writes each character in the one spelling that is normal: escaped if and only if it must be.
+///
+/// A text with a `%` that begins no escape is left alone: any spelling for it would be that of another text.
+fn respell(text: &str, part: Part) -> String {
+    let bytes = text.as_bytes();
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let (byte, escaped, len) = match (byte, bytes.get(at + 1..at + 3).and_then(hex_byte)) {
+            (b'%', Some(byte)) => (byte, true, 3),
+            (b'%', None) => return text.to_owned(),
+            (b'+', _) if part == Part::Parameter => (b' ', true, 1),
+            (byte, _) => (byte, false, 1),
+        };
+        let unreserved = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        let delimiter = part == Part::Path && !escaped && b":/?#[]@!$&'()*+,;=".contains(&byte);
+        if unreserved || delimiter {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+        at += len;
+    }
+    out
+}
+
+fn hex_byte(digits: &[u8]) -> Option<u8> {
+    let digit = |at: usize| digits.get(at).and_then(|&digit| char::from(digit).to_digit(16));
+    u8::try_from(digit(0)? << 4 | digit(1)?).ok()
+}
+
+/// The kind of body that a content type announces.
+fn kind(content_type: &[u8]) -> &'static str {
+    let media_type = content_type.split(|&byte| byte == b';').next().unwrap_or_default();
+    let media_type = String::from_utf8_lossy(media_type).trim().to_ascii_lowercase();
+    match media_type.split_once('/') {
+        Some(("application", "x-www-form-urlencoded")) => "form",
+        Some((_, subtype)) if subtype == "json" || subtype.ends_with("+json") => "json",
+        Some(("application", subtype)) if subtype.contains("json") => "json",
+        _ => "bytes",
+    }
+}
