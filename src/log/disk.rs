@@ -4,7 +4,7 @@
 use std::{
     fmt,
     io::{self, IoSlice},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -40,6 +40,8 @@ pub(crate) enum Access {
 /// A folder tree in which the cache lives.
 pub(crate) trait Disk: fmt::Debug + Send + Sync {
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>>;
+    /// The path with its symbolic links followed; the file itself need not exist, its folder must.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf>;
     /// What the path itself names, a symbolic link not followed; `None` if nothing.
     fn stat_path(&self, path: &Path) -> io::Result<Option<Stat>>;
     /// Replaces `to` atomically.
@@ -51,6 +53,8 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
     fn sync_dir(&self, folder: &Path) -> io::Result<()>;
     /// Bytes that this process may still write in the file system of `folder`.
     fn free_bytes(&self, folder: &Path) -> io::Result<u64>;
+    /// The user for whom this process makes files.
+    fn user(&self) -> u32;
     /// Waits between two tries to take a lock.
     fn pause(&self, time: Duration);
 }

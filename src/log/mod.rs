@@ -1,9 +1,47 @@
 //! The engine: key -> (head, body) in one append-only file.
+//!
+//! It knows no HTTP. [`Log`] is the handle; `format-spec/FORMAT.md` in the repository describes the file.
 
+mod append;
+mod background;
+mod batch;
+mod check;
 mod clock;
+mod commit;
+mod compact;
+mod copy;
 mod disk;
 mod entry;
+mod env;
+mod fields;
+mod generation;
+mod handle;
+mod header;
+mod iter;
+mod layout;
+mod lock;
+mod new_file;
+mod open;
+mod options;
+mod plant;
+mod read;
 mod real_disk;
+mod record;
+mod repair;
+mod repoint;
+mod shared;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod view;
+mod walk;
 
+pub use batch::Batch;
+pub use check::{CheckReport, LogEnd};
 pub use clock::{Clock, SystemClock};
 pub use entry::{Entry, Head, Times, Version, Write};
+pub use handle::{Change, Log};
+pub use iter::Iter;
+pub use options::{OnDamage, Options};
+pub use repair::{RepairReport, repair};
+pub use stats::Stats;

@@ -1,17 +1,21 @@
 //! [`Disk`] on the operating system's files.
 
-use super::disk::{Access, Disk, DiskFile, Stat};
+use super::{
+    disk::{Access, Disk, DiskFile, Stat},
+    generation::folder_of,
+};
 use rustix::{
     buffer::spare_capacity,
-    fs::{self as sys, CWD, Mode, OFlags, RenameFlags},
+    fs::{self as sys, Mode, OFlags},
 };
 use std::{
     fs::File,
     io::{self, IoSlice},
     os::unix::fs::MetadataExt,
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
+use tempfile::TempPath;
 
 /// The file system of this machine.
 #[derive(Debug)]
@@ -30,6 +34,16 @@ impl Disk for RealDisk {
         Ok(Box::new(RealFile(File::from(fd))))
     }
 
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        match std::fs::canonicalize(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+                Ok(std::fs::canonicalize(folder_of(path))?.join(name))
+            }
+            result => result,
+        }
+    }
+
     fn stat_path(&self, path: &Path) -> io::Result<Option<Stat>> {
         match std::fs::symlink_metadata(path) {
             Ok(meta) => Ok(Some(stat_of(&meta))),
@@ -43,14 +57,12 @@ impl Disk for RealDisk {
     }
 
     fn rename_noreplace(&self, from: &Path, to: &Path) -> io::Result<()> {
-        match sys::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-            // Some file systems have no such rename. A hard link is as exclusive; the old name goes afterwards.
-            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-                std::fs::hard_link(from, to)?;
-                std::fs::remove_file(from)
-            }
-            result => Ok(result?),
-        }
+        let from = TempPath::try_from_path(from)?;
+        from.persist_noclobber(to).map_err(|failed| {
+            // Without this the file would go with the guard; what becomes of it is the engine's business.
+            let _ = failed.path.keep();
+            failed.error
+        })
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
@@ -63,6 +75,10 @@ impl Disk for RealDisk {
 
     fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
         fs2::available_space(folder)
+    }
+
+    fn user(&self) -> u32 {
+        rustix::process::geteuid().as_raw()
     }
 
     fn pause(&self, time: Duration) {

@@ -1,0 +1,347 @@
+//! Appending a batch: checksums before the lock; places, incarnations and the chain under it; one write call.
+
+use super::{
+    disk::write_at,
+    entry::{Times, Version, Write},
+    fields::crc32,
+    generation::{Generation, folder_of},
+    layout::{
+        BODY_MAX, FILE_MAX, FLAG_AUX, FLAG_EXTENTS, FLAG_MORE, HEAD_MAX, INLINE_BODY_MAX, KEY_MAX, RECORD_ALIGN,
+        RECORD_HEADER_LEN, align_up,
+    },
+    lock::WriteGuard,
+    plant::{Bug, planted},
+    record::{Kind, RecordHeader},
+    shared::{Settings, Shared},
+    view::Loc,
+    walk::{Batch, Found, Position},
+};
+use crate::{Error, ErrorKind, Result};
+use std::{
+    collections::HashMap,
+    io::{self, IoSlice},
+    path::Path,
+    sync::{PoisonError, atomic::Ordering},
+};
+
+/// Free space that ordinary writes leave to deletes, clears and compactions.
+pub(super) const SPACE_RESERVE: u64 = 64 << 10;
+
+/// One record to be, with all of it that does not depend on where it will stand.
+#[derive(Debug)]
+pub(super) struct Draft<'a> {
+    header: RecordHeader,
+    key: &'a [u8],
+    head: &'a [u8],
+    /// The body, the table of extents, or an alias's target.
+    body: &'a [u8],
+}
+
+/// One step of a batch.
+#[derive(Debug)]
+pub(super) enum Step<'a> {
+    Write(Draft<'a>),
+    Expect(&'a [u8], Option<Version>),
+}
+
+impl<'a> Step<'a> {
+    pub(super) fn of(write: &'a Write) -> Result<Self> {
+        Ok(match write {
+            Write::Put { key, head, body, times, aux } => Self::Write(Draft::put(key, head, body, *times, *aux)?),
+            Write::Alias { key, to, head, times } => Self::Write(Draft::alias(key, to, head, *times)?),
+            Write::Delete { key } => Self::Write(Draft::delete(key)?),
+            Write::Expect { key, version } => Self::Expect(key, *version),
+        })
+    }
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn put(key: &'a [u8], head: &'a [u8], body: &'a [u8], times: Times, aux: bool) -> Result<Self> {
+        if body.len() as u64 > INLINE_BODY_MAX {
+            return Err(Error::new(ErrorKind::TooLarge, "a body is longer than 2 GiB less 64 KiB"));
+        }
+        let mut header = RecordHeader::new(Kind::Put);
+        header.flags = if aux { FLAG_AUX } else { 0 };
+        header.raw_len = body.len() as u64;
+        header.body_len = body.len() as u64;
+        Self::with_times(header, key, head, body, times)
+    }
+
+    /// A value whose body is already in the file; `table` names where.
+    pub(super) fn repointed(
+        from: &RecordHeader,
+        key: &'a [u8],
+        head: &'a [u8],
+        table: &'a [u8],
+        times: Times,
+    ) -> Result<Self> {
+        let mut header = RecordHeader::new(Kind::Put);
+        header.flags = FLAG_EXTENTS | from.flags & FLAG_AUX;
+        (header.codec, header.raw_len, header.body_len) = (from.codec, from.raw_len, from.body_len);
+        header.extent_count = u32::try_from(table.len() / super::layout::EXTENT_LEN).unwrap_or(u32::MAX);
+        debug_assert!(header.body_len <= BODY_MAX);
+        Self::with_times(header, key, head, table, times)
+    }
+
+    pub(super) fn alias(key: &'a [u8], to: &'a [u8], head: &'a [u8], times: Times) -> Result<Self> {
+        check_key(to)?;
+        let mut header = RecordHeader::new(Kind::Alias);
+        header.body_len = to.len() as u64;
+        Self::with_times(header, key, head, to, times)
+    }
+
+    pub(super) fn delete(key: &'a [u8]) -> Result<Self> {
+        Self::with_times(RecordHeader::new(Kind::Delete), key, &[], &[], Times::kept(0))
+    }
+
+    pub(super) fn clear() -> Self {
+        Self { header: RecordHeader::new(Kind::Clear), key: &[], head: &[], body: &[] }
+    }
+
+    /// The hint for readers of an old generation.
+    pub(super) fn seal() -> Self {
+        Self { header: RecordHeader::new(Kind::Seal), key: &[], head: &[], body: &[] }
+    }
+
+    fn with_times(
+        mut header: RecordHeader,
+        key: &'a [u8],
+        head: &'a [u8],
+        body: &'a [u8],
+        times: Times,
+    ) -> Result<Self> {
+        check_key(key)?;
+        if head.len() > HEAD_MAX {
+            return Err(Error::new(ErrorKind::TooLarge, "a head is longer than 1 MiB"));
+        }
+        header.key_len = u32::try_from(key.len()).unwrap_or(u32::MAX);
+        header.head_len = u32::try_from(head.len()).unwrap_or(u32::MAX);
+        (header.created_ms, header.drop_after_ms) = (times.created_ms, times.drop_after_ms);
+        header.head_crc = crc32(&[key, head]);
+        header.body_crc = crc32(&[body]);
+        Ok(Self { header, key, head, body })
+    }
+}
+
+pub(super) fn check_key(key: &[u8]) -> Result<()> {
+    match key.len() {
+        0 => Err(Error::new(ErrorKind::InvalidInput, "a key is empty; it takes 1 byte to 64 KiB")),
+        1..=KEY_MAX => Ok(()),
+        _ => Err(Error::new(ErrorKind::TooLarge, "a key is longer than 64 KiB")),
+    }
+}
+
+impl Shared {
+    /// Applies a batch whole or not at all. With `durable` it returns once the batch is on the medium.
+    pub(super) fn apply(&self, steps: Vec<Step<'_>>, settings: &Settings) -> Result<()> {
+        let guard = self.lock(settings)?;
+        let ticket = self.apply_locked(&guard, steps, settings)?;
+        self.acknowledge(guard, ticket, settings)
+    }
+
+    /// Frees the lock and waits, where that was asked for, until what was appended is on the medium.
+    pub(super) fn acknowledge(&self, guard: WriteGuard, ticket: Option<u64>, settings: &Settings) -> Result<()> {
+        let generation = std::sync::Arc::clone(&guard.generation);
+        drop(guard);
+        let Some(ticket) = ticket else { return Ok(()) };
+        if settings.fast_save {
+            if generation.note_unsynced(self.env.clock.monotonic()) {
+                self.wake_background();
+            }
+            return Ok(());
+        }
+        generation.wait_until_synced(ticket, &*self.env.disk, &self.path)
+    }
+
+    /// Appends a batch under the lock, and returns where it ends; `None` if there was nothing to append.
+    pub(super) fn apply_locked(
+        &self,
+        guard: &WriteGuard,
+        steps: Vec<Step<'_>>,
+        settings: &Settings,
+    ) -> Result<Option<u64>> {
+        let generation = &*guard.generation;
+        if !settings.fast_save {
+            generation.check_poison()?;
+        }
+        let mut drafts = Vec::with_capacity(steps.len());
+        for step in steps {
+            match step {
+                Step::Write(draft) => drafts.push(draft),
+                Step::Expect(key, version) => generation.expect(key, version)?,
+            }
+        }
+        let plan = Plan::new(generation, drafts);
+        if plan.drafts.is_empty() {
+            return Ok(None);
+        }
+        self.check_space(&plan)?;
+        self.write_due_slot(generation);
+        plan.write(generation, &self.path)?;
+        generation.written.store(true, Ordering::Relaxed);
+        Ok(Some(plan.end.offset))
+    }
+
+    /// Refuses a write that would use up the space that it takes to delete something.
+    fn check_space(&self, plan: &Plan<'_>) -> Result<()> {
+        if plan.end.offset >= FILE_MAX {
+            return Err(Error::new(ErrorKind::Full, "the file would reach its limit of 256 TiB").with_path(&self.path));
+        }
+        let needed = plan.end.offset - plan.start.offset;
+        let mut budget = self.space.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(left) = budget.checked_sub(needed) {
+            *budget = left;
+            return Ok(());
+        }
+        if plan.only_removes() {
+            return Ok(());
+        }
+        let folder = folder_of(&self.path);
+        // Where nobody can say how much is free, the write itself will tell.
+        let free = self.env.disk.free_bytes(folder).unwrap_or(u64::MAX);
+        let Some(spare) = free.saturating_sub(SPACE_RESERVE).checked_sub(needed) else {
+            *budget = 0;
+            let message = "the disk is almost full; free some space, or clear or compact the cache";
+            return Err(Error::new(ErrorKind::Full, message).with_path(&self.path));
+        };
+        // Others write to the disk too: ask again after a quarter of what is left.
+        *budget = spare / 4;
+        Ok(())
+    }
+}
+
+impl Generation {
+    fn expect(&self, key: &[u8], version: Option<Version>) -> Result<()> {
+        let loc = self.view().find(self.header.hash(key));
+        if loc.map(|loc| self.version(&loc)) == version {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Conflict, "the entry has changed since it was read; read it again and retry"))
+    }
+}
+
+/// A batch with its place in the file.
+struct Plan<'a> {
+    drafts: Vec<Draft<'a>>,
+    headers: Vec<[u8; RECORD_HEADER_LEN]>,
+    batch: Batch,
+    start: Position,
+    end: Position,
+}
+
+impl<'a> Plan<'a> {
+    fn new(generation: &Generation, drafts: Vec<Draft<'a>>) -> Self {
+        let view = generation.view();
+        let start = view.position();
+        let mut states = States { generation, find: |hash| view.find(hash), changed: HashMap::new(), cleared: false };
+        let mut kept = Vec::with_capacity(drafts.len());
+        let mut at = start.offset;
+        for mut draft in drafts {
+            // Deleting what is not there leaves no trace.
+            if states.settle(&mut draft, at) {
+                at += draft.header.total_len();
+                kept.push(draft);
+            }
+        }
+        let (mut headers, mut batch, mut end) = (Vec::with_capacity(kept.len()), Batch::default(), start);
+        let last = kept.len().saturating_sub(1);
+        for (i, draft) in kept.iter_mut().enumerate() {
+            if i < last {
+                draft.header.flags |= FLAG_MORE;
+            }
+            draft.header.prev_crc = end.chain;
+            headers.push(draft.header.encode(generation.header.file_id, end.offset));
+            batch.records.push(Found { offset: end.offset, header: draft.header });
+            end = Position { offset: end.offset + draft.header.total_len(), chain: draft.header.header_crc };
+        }
+        Self { drafts: kept, headers, batch, start, end }
+    }
+
+    fn only_removes(&self) -> bool {
+        let removes = |draft: &Draft<'_>| matches!(draft.header.kind, Kind::Delete | Kind::Clear | Kind::Seal);
+        self.drafts.iter().all(removes)
+    }
+
+    fn write(&self, generation: &Generation, path: &Path) -> Result<()> {
+        const PADDING: [u8; RECORD_ALIGN as usize] = [0; RECORD_ALIGN as usize];
+        let mut bufs = Vec::with_capacity(self.drafts.len() * 5);
+        for (draft, header) in self.drafts.iter().zip(&self.headers) {
+            let pieces = [header, draft.key, draft.head, draft.body];
+            let len: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
+            let padding = usize::try_from(align_up(len) - len).unwrap_or(0);
+            let pieces = pieces.into_iter().chain([&PADDING[..padding]]);
+            bufs.extend(pieces.filter(|piece| !piece.is_empty()).map(IoSlice::new));
+        }
+        if let Err(error) = write_at(&*generation.file, &mut bufs, self.start.offset) {
+            return Err(self.roll_back(generation, path, error));
+        }
+        generation.publish(&self.batch, self.end);
+        Ok(())
+    }
+
+    /// Takes back what was written of a batch that failed. If that fails too, the next writer finds a torn tail.
+    fn roll_back(&self, generation: &Generation, path: &Path, error: io::Error) -> Error {
+        let error = Error::io("append to the cache file", path, error);
+        if let Err(uncut) = generation.file.truncate(self.start.offset) {
+            let uncut = Error::io("take back a failed append", path, uncut);
+            generation.poison(&uncut);
+        }
+        error
+    }
+}
+
+/// The states of keys while a batch is planned: those in the file, changed by the steps before.
+struct States<'g, F> {
+    generation: &'g Generation,
+    find: F,
+    changed: HashMap<u128, Option<u64>>,
+    cleared: bool,
+}
+
+impl<F: Fn(u128) -> Option<Loc>> States<'_, F> {
+    fn incarnation(&self, hash: u128) -> Option<u64> {
+        match self.changed.get(&hash) {
+            Some(changed) => *changed,
+            None if self.cleared => None,
+            None => (self.find)(hash).map(|loc| loc.incarnation),
+        }
+    }
+
+    /// Fills in what depends on the states of keys, for a record at `offset`; `false` if it would change nothing.
+    fn settle(&mut self, draft: &mut Draft<'_>, offset: u64) -> bool {
+        let hash = if draft.key.is_empty() { 0 } else { self.generation.header.hash(draft.key) };
+        draft.header.key_hash = hash;
+        let old = self.incarnation(hash);
+        match draft.header.kind {
+            Kind::Put | Kind::Alias => {
+                if draft.header.kind == Kind::Alias {
+                    let target = self.generation.header.hash(draft.body);
+                    // An alias of what is not there yet is bound to no incarnation.
+                    draft.header.raw_len = self.incarnation(target).unwrap_or(0);
+                }
+                let incarnation = old.unwrap_or_else(|| self.new_incarnation(hash, offset));
+                draft.header.incarnation = incarnation;
+                self.changed.insert(hash, Some(incarnation));
+            }
+            Kind::Delete if old.is_none() => return false,
+            Kind::Delete => {
+                self.changed.insert(hash, None);
+            }
+            Kind::Clear => {
+                self.changed.clear();
+                self.cleared = true;
+            }
+            _ => {}
+        }
+        true
+    }
+
+    /// Unique in all generations of a cache: no other file has the id, and no other record of this one the offset.
+    fn new_incarnation(&self, hash: u128, offset: u64) -> u64 {
+        #[expect(clippy::cast_possible_truncation, reason = "a planted bug needs some number that does not change")]
+        if planted(Bug::IncarnationReused) {
+            return hash as u64 | 1;
+        }
+        (self.generation.header.file_id ^ offset).max(1)
+    }
+}

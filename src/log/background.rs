@@ -1,0 +1,125 @@
+//! What happens beside the callers: the sync that bounds the loss under `fast_save`, the slots, and the orderly end.
+
+use super::{
+    disk::write_at,
+    generation::Generation,
+    header::{FileHeader, Slot},
+    layout::LOG_START,
+    shared::{Settings, Shared},
+    view::View,
+};
+use crate::{Error, Result};
+use std::{
+    io::IoSlice,
+    sync::{Arc, Weak, atomic::Ordering},
+    time::Duration,
+};
+
+/// A slot is written again after so much more of the log was synced.
+const SLOT_EVERY_BYTES: u64 = 64 << 20;
+/// How often the background thread looks whether something is due.
+const TICK: Duration = Duration::from_millis(500);
+
+impl Slot {
+    /// A slot of a file without an index.
+    pub(super) fn without_index(header: &FileHeader, view: &View, synced: u64) -> Self {
+        Self {
+            covers: LOG_START,
+            covers_crc: header.crc,
+            live_bytes: view.live_bytes(),
+            entries: view.entries(),
+            synced,
+            ..Self::default()
+        }
+    }
+}
+
+impl Shared {
+    /// Does what is due. A thread calls this in production, a simulation when it pleases.
+    pub(super) fn tick(&self) -> Result<()> {
+        let generation = self.generation();
+        if generation.sync_is_due(self.env.clock.monotonic()) {
+            generation.wait_until_synced(generation.seen(), &*self.env.disk, &self.path)?;
+        }
+        Ok(())
+    }
+
+    /// Starts the background thread, once, for a handle that does not wait for its syncs.
+    pub(super) fn start_background(self: &Arc<Self>) {
+        if self.env.background {
+            self.background.get_or_init(|| {
+                let shared = Arc::downgrade(self);
+                let thread = std::thread::Builder::new().name("larder-sync".into()).spawn(move || run(&shared));
+                // Without a thread, loss is bounded by `flush` and `close` alone: a reason to go on, not to fail.
+                thread.ok().map(|handle| handle.thread().clone())
+            });
+        }
+    }
+
+    /// Has the background thread look now.
+    pub(super) fn wake_background(&self) {
+        if let Some(Some(thread)) = self.background.get() {
+            thread.unpark();
+        }
+    }
+
+    /// Writes a slot if much was synced since the last one. The caller holds the writer lock.
+    pub(super) fn write_due_slot(&self, generation: &Generation) {
+        let synced = generation.synced();
+        if synced >= generation.slots().synced() + SLOT_EVERY_BYTES {
+            // A slot is a hint: without it a later damage near the end would be taken for a torn tail.
+            let _ = write_slot(generation, synced);
+        }
+    }
+
+    /// Makes everything that was written durable.
+    pub(super) fn flush(&self) -> Result<()> {
+        if self.may_write().is_err() {
+            return Ok(());
+        }
+        let generation = self.current()?;
+        generation.wait_until_synced(generation.seen(), &*self.env.disk, &self.path)
+    }
+
+    /// Syncs and writes a slot, if this process has written anything.
+    pub(super) fn close(&self, settings: &Settings) -> Result<()> {
+        let generation = self.generation();
+        if generation.pid != (self.env.pid)() || !generation.written.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        generation.wait_until_synced(generation.seen(), &*self.env.disk, &self.path)?;
+        let guard = self.lock(settings)?;
+        let synced = guard.generation.synced();
+        if synced > guard.generation.slots().synced() {
+            write_slot(&guard.generation, synced).map_err(|error| Error::io("write a slot", &self.path, error))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The end of a handle that nobody closed: the same, without anyone to tell of an error.
+        let _ = self.close(&Settings { lock_timeout: Duration::from_millis(100), ..Settings::READING });
+    }
+}
+
+fn write_slot(generation: &Generation, synced: u64) -> std::io::Result<()> {
+    let slot = Slot::without_index(&generation.header, &generation.view(), synced);
+    // Others may have written slots since this process read them; theirs must not be the one that is overwritten.
+    let mut slots = generation.reread_slots();
+    if slots.synced() >= synced {
+        return Ok(());
+    }
+    let (offset, bytes) = slots.advance(slot, generation.header.file_id);
+    write_at(&*generation.file, &mut [IoSlice::new(&bytes)], offset)
+}
+
+fn run(shared: &Weak<Shared>) {
+    loop {
+        std::thread::park_timeout(TICK);
+        let Some(shared) = shared.upgrade() else { return };
+        // A failed sync poisons the generation, and the next durable write says so.
+        let _ = shared.tick();
+    }
+}

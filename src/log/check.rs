@@ -1,0 +1,92 @@
+//! Checking a file: everything is read, nothing is changed.
+
+use super::{
+    generation::Generation,
+    read::Want,
+    shared::Counters,
+    view::View,
+    walk::{End, Look, Walk},
+};
+use crate::{Error, Result};
+use std::{path::Path, sync::atomic::Ordering};
+
+/// How the log ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LogEnd {
+    /// With the file.
+    Clean,
+    /// With the rest of an append that was cut off. The next writer removes it; nothing acknowledged is lost.
+    Torn,
+    /// With bytes that make no sense although acknowledged data should be there; see [`repair`](super::repair).
+    Damaged,
+    /// With a record of a newer version.
+    Newer,
+}
+
+/// What [`Log::check`](super::Log::check) found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckReport {
+    /// Records of all kinds up to the end.
+    pub records: u64,
+    /// Values.
+    pub entries: u64,
+    /// Aliases.
+    pub aliases: u64,
+    /// Where the log ends.
+    pub end_offset: u64,
+    /// How it ends.
+    pub end: LogEnd,
+    /// Where batches begin in which some checksum fails; older values of their keys are served instead.
+    pub void_batches: Vec<u64>,
+    /// Where entries stand whose body cannot be verified although their record is sound; they read as absent.
+    pub unreadable: Vec<u64>,
+}
+
+impl CheckReport {
+    /// Whether everything is as it should be. A torn end is: it holds nothing that was acknowledged.
+    pub fn is_sound(&self) -> bool {
+        matches!(self.end, LogEnd::Clean | LogEnd::Torn) && self.void_batches.is_empty() && self.unreadable.is_empty()
+    }
+}
+
+/// Reads all of a generation anew, as if it had just been opened.
+pub(super) fn check(generation: &Generation, path: &Path) -> Result<CheckReport> {
+    let size = generation.file.stat().map_err(|error| Error::io("read the cache file's size", path, error))?.size;
+    let mut view = View::new(&generation.header);
+    let mut walk = Walk::new(&*generation.file, generation.header.file_id, size, view.position(), Look::Everything);
+    let end = loop {
+        match walk.next_batch() {
+            Ok(batch) => view.publish(&batch, walk.position()),
+            Err(end) => break end,
+        }
+    };
+    let end = match end {
+        End::Unreadable(error) => {
+            return Err(Error::io("read the log", path, error).with_offset(walk.position().offset));
+        }
+        End::Newer => LogEnd::Newer,
+        _ if view.position().offset < generation.slots().synced() => LogEnd::Damaged,
+        End::Torn if generation.slots().both_bad() => LogEnd::Damaged,
+        End::Torn => LogEnd::Torn,
+        End::Clean => LogEnd::Clean,
+    };
+    let mut unreadable = Vec::new();
+    for (_, loc) in view.in_log_order() {
+        let counters = Counters::default();
+        generation.read(loc, None, Want::Body, &counters)?;
+        if counters.unsound.load(Ordering::Relaxed) > 0 {
+            unreadable.push(loc.offset);
+        }
+    }
+    Ok(CheckReport {
+        records: view.records(),
+        entries: view.values(),
+        aliases: view.aliases(),
+        end_offset: view.position().offset,
+        end,
+        void_batches: view.void_batches().to_vec(),
+        unreadable,
+    })
+}

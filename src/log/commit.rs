@@ -1,0 +1,149 @@
+//! Group commit: many threads append, one of them syncs for all.
+
+use super::{
+    generation::{Generation, folder_of},
+    plant::{Bug, planted},
+};
+use crate::{Error, ErrorKind, Result, log::disk::Disk};
+use std::{
+    io,
+    path::Path,
+    sync::{MutexGuard, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+/// How much may be written and not yet synced before the background sync is due at once.
+pub(super) const UNSYNCED_BYTES_MAX: u64 = 64 << 20;
+/// How long something may be written and not yet synced.
+pub(super) const UNSYNCED_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How far one process knows a file to be synced.
+#[derive(Debug)]
+pub(super) struct SyncState {
+    /// Everything below is on the medium.
+    synced: u64,
+    /// Whether a thread is in the middle of a sync.
+    running: bool,
+    /// When the oldest write that waits for the background sync was made.
+    waiting_since: Option<Duration>,
+    /// The first sync that failed. From then on nothing on this file can be promised: the system may have dropped
+    /// the pages that it could not write, and a second sync would succeed without them.
+    failed: Option<Error>,
+}
+
+impl SyncState {
+    pub(super) fn new(synced: u64) -> Self {
+        Self { synced, running: false, waiting_since: None, failed: None }
+    }
+}
+
+impl Generation {
+    /// Returns once everything below `ticket` is on the medium, and the file's name too.
+    pub(super) fn wait_until_synced(&self, ticket: u64, disk: &dyn Disk, path: &Path) -> Result<()> {
+        if planted(Bug::AckBeforeSync) {
+            return Ok(());
+        }
+        self.sync_folder_once(disk, path)?;
+        let mut state = self.sync_state();
+        loop {
+            if let Some(error) = &state.failed {
+                return Err(poisoned(error));
+            }
+            if state.synced >= ticket {
+                return Ok(());
+            }
+            if state.running {
+                state = self.sync_done.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            state = self.lead_sync(state, path)?;
+        }
+    }
+
+    /// Syncs for everybody who has appended before the sync begins.
+    fn lead_sync<'a>(&'a self, mut state: MutexGuard<'a, SyncState>, path: &Path) -> Result<MutexGuard<'a, SyncState>> {
+        state.running = true;
+        state.waiting_since = None;
+        drop(state);
+        // Read before the sync: what is appended while it runs may miss it.
+        let covered = self.seen();
+        let mut result = self.file.sync_data();
+        if planted(Bug::SyncRetried) && result.is_err() {
+            result = self.file.sync_data();
+        }
+        let mut state = self.sync_state();
+        state.running = false;
+        let outcome = match result {
+            Ok(()) => {
+                state.synced = state.synced.max(covered);
+                Ok(())
+            }
+            Err(error) => {
+                let error = Error::io("sync the cache file", path, error);
+                state.failed = Some(error.duplicate());
+                Err(error)
+            }
+        };
+        self.sync_done.notify_all();
+        outcome.map(|()| state)
+    }
+
+    /// A new name is durable only after its folder is synced. Whoever acknowledges first in a process sees to it,
+    /// since the process that made the file may have died before it did.
+    pub(super) fn sync_folder_once(&self, disk: &dyn Disk, path: &Path) -> Result<()> {
+        if self.folder_synced.load(Ordering::Acquire) || planted(Bug::FolderUnsynced) {
+            return Ok(());
+        }
+        self.note_folder_synced(disk.sync_dir(folder_of(path)), path)
+    }
+
+    /// Takes in how a sync of the folder went.
+    pub(super) fn note_folder_synced(&self, result: io::Result<()>, path: &Path) -> Result<()> {
+        let synced = result.map_err(|error| Error::io("sync the cache's folder", folder_of(path), error));
+        match &synced {
+            Ok(()) => self.folder_synced.store(true, Ordering::Release),
+            Err(error) => self.poison(error),
+        }
+        synced
+    }
+
+    /// Notes a write that nobody waits for. Returns whether the background sync should not be waited for.
+    pub(super) fn note_unsynced(&self, now: Duration) -> bool {
+        let mut state = self.sync_state();
+        state.waiting_since.get_or_insert(now);
+        self.seen().saturating_sub(state.synced) >= UNSYNCED_BYTES_MAX
+    }
+
+    /// Whether the background sync is due.
+    pub(super) fn sync_is_due(&self, now: Duration) -> bool {
+        let state = self.sync_state();
+        let Some(since) = state.waiting_since else { return false };
+        state.failed.is_none()
+            && (now.saturating_sub(since) >= UNSYNCED_TIME_MAX
+                || self.seen().saturating_sub(state.synced) >= UNSYNCED_BYTES_MAX)
+    }
+
+    /// Everything below is on the medium, as far as this process knows.
+    pub(super) fn synced(&self) -> u64 {
+        if planted(Bug::SlotAhead) { self.seen() } else { self.sync_state().synced }
+    }
+
+    /// Marks the file as one on which durable writes can no longer be promised.
+    pub(super) fn poison(&self, error: &Error) {
+        self.sync_state().failed.get_or_insert_with(|| error.duplicate());
+    }
+
+    /// Fails if durable writes can no longer be promised.
+    pub(super) fn check_poison(&self) -> Result<()> {
+        self.sync_state().failed.as_ref().map_or(Ok(()), |error| Err(poisoned(error)))
+    }
+
+    fn sync_state(&self) -> MutexGuard<'_, SyncState> {
+        self.sync.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn poisoned(cause: &Error) -> Error {
+    let message = format!("an earlier write failed, so nothing durable can be promised; compact the cache ({cause})");
+    Error::new(ErrorKind::Poisoned, message)
+}

@@ -1,0 +1,194 @@
+//! Copying the records of one generation into a new file: what compaction and repair have in common.
+
+use super::{
+    disk::write_at,
+    fields::crc32,
+    generation::Generation,
+    header::{FileHeader, Slot, Slots},
+    layout::{CHUNK_MAX, EXTENT_LEN, FLAG_AUX, FLAG_EXTENTS, INLINE_BODY_MAX, RECORD_ALIGN},
+    new_file::NewFile,
+    plant::{Bug, planted},
+    read::{Read, Want},
+    record::{Extent, Kind, RecordHeader},
+    shared::Counters,
+    view::{Loc, Role, View},
+    walk::{Batch, End, Found, Look, Position, Walk},
+};
+use crate::{Error, Result};
+use bytes::Bytes;
+use std::{io::IoSlice, path::Path};
+
+/// Copies records of one generation into a new file, which it describes in a map as it goes.
+pub(super) struct Copier<'a> {
+    path: &'a Path,
+    counters: &'a Counters,
+    old: &'a Generation,
+    new: &'a NewFile<'a>,
+    header: FileHeader,
+    /// Where the old log has been copied to.
+    copied: Position,
+    view: View,
+    /// Written out when it is large.
+    buffer: Vec<u8>,
+}
+
+impl<'a> Copier<'a> {
+    pub(super) fn new(
+        path: &'a Path,
+        counters: &'a Counters,
+        old: &'a Generation,
+        new: &'a NewFile<'a>,
+        header: FileHeader,
+    ) -> Self {
+        let copied = old.view().position();
+        Self { path, counters, old, new, header, copied, view: View::new(&header), buffer: Vec::new() }
+    }
+
+    /// Copies the newest record of each key, in log order.
+    pub(super) fn copy_live(&mut self, drop_before: i64) -> Result<()> {
+        let (live, position) = {
+            let view = self.old.view();
+            (view.in_log_order(), view.position())
+        };
+        self.copied = position;
+        for (_, loc) in live {
+            // One bad record costs itself and no other; it is counted, and `check` names it.
+            let Some(read) = self.old.read(loc, None, Want::Body, self.counters)? else { continue };
+            if read.header.drop_after_ms >= drop_before && self.may_resolve(&read) {
+                self.copy(read)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an alias still leads somewhere, or may come to. Incarnations never return, so what is cut off stays so.
+    fn may_resolve(&self, read: &Read) -> bool {
+        let promised = read.header.raw_len;
+        if read.loc.role != Role::Alias || promised == 0 {
+            return true;
+        }
+        let target = self.old.view().find(self.old.header.hash(&read.body));
+        target.is_some_and(|target| target.incarnation == promised)
+    }
+
+    /// Copies what was appended meanwhile, until that is so little that writers can wait for the rest.
+    pub(super) fn copy_appended_until_short(&mut self) -> Result<()> {
+        const REST_MAX: u64 = 1 << 20;
+        const ROUNDS_MAX: usize = 8;
+        for _ in 0..ROUNDS_MAX {
+            self.old.catch_up_now(self.path)?;
+            if self.old.seen() - self.copied.offset <= REST_MAX {
+                break;
+            }
+            self.copy_appended()?;
+        }
+        Ok(())
+    }
+
+    /// Copies all kinds of records behind those that were copied, deletes too.
+    pub(super) fn copy_appended(&mut self) -> Result<()> {
+        let end = self.old.seen();
+        let mut walk = Walk::new(&*self.old.file, self.old.header.file_id, end, self.copied, Look::Everything);
+        loop {
+            match walk.next_batch() {
+                Ok(batch) if batch.unsound.is_empty() => {
+                    for found in &batch.records {
+                        self.copy_found(found)?;
+                    }
+                }
+                Ok(_) => {}
+                Err(End::Unreadable(error)) => return Err(Error::io("read the log", self.path, error)),
+                Err(_) => break,
+            }
+            self.copied = walk.position();
+        }
+        Ok(())
+    }
+
+    fn copy_found(&mut self, found: &Found) -> Result<()> {
+        match found.header.kind {
+            Kind::Put | Kind::Alias => {
+                let loc = Loc::of(found);
+                match self.old.read(loc, None, Want::Body, self.counters)? {
+                    Some(read) => self.copy(read),
+                    None => Ok(()),
+                }
+            }
+            Kind::Delete if planted(Bug::CompactForgetsDeletes) => Ok(()),
+            Kind::Delete => {
+                // A delete has no body, so that its key is all there is to read.
+                let loc = Loc::of(found);
+                let read = self.old.read(loc, None, Want::Body, self.counters)?;
+                read.map_or(Ok(()), |read| self.write(found.header, &read.key, &[], &[]))
+            }
+            Kind::Clear => self.write(found.header, &[], &[], &[]),
+            Kind::Chunk | Kind::Index | Kind::Touch | Kind::Seal | Kind::Skipped(_) => Ok(()),
+        }
+    }
+
+    /// Copies a value or an alias; bodies that stood elsewhere in the old file are made part of the record.
+    fn copy(&mut self, read: Read) -> Result<()> {
+        let mut header = read.header;
+        if header.extents() && header.body_len > INLINE_BODY_MAX {
+            let table = self.copy_in_chunks(&read.body)?;
+            header.body_crc = crc32(&[&table]);
+            header.extent_count = u32::try_from(table.len() / EXTENT_LEN).unwrap_or(u32::MAX);
+            return self.write(header, &read.key, &read.head, &table);
+        }
+        header.flags &= !FLAG_EXTENTS;
+        header.extent_count = 0;
+        header.body_crc = crc32(&[&read.body]);
+        self.write(header, &read.key, &read.head, &read.body)
+    }
+
+    /// Writes a body as chunks, and returns the table that names them.
+    fn copy_in_chunks(&mut self, body: &Bytes) -> Result<Vec<u8>> {
+        let mut table = Vec::new();
+        for chunk in body.chunks(usize::try_from(CHUNK_MAX).unwrap_or(usize::MAX)) {
+            let mut header = RecordHeader::new(Kind::Chunk);
+            header.body_len = chunk.len() as u64;
+            header.body_crc = crc32(&[chunk]);
+            let offset = header.body_part_at(self.view.position().offset);
+            let len = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+            table.extend(Extent { offset, len, crc: header.body_crc }.encode());
+            self.write(header, &[], &[], chunk)?;
+        }
+        Ok(table)
+    }
+
+    /// Appends one record to the new file, as a batch of its own: nobody sees the file before it is complete.
+    fn write(&mut self, mut header: RecordHeader, key: &[u8], head: &[u8], body: &[u8]) -> Result<()> {
+        const BUFFER_MAX: usize = 1 << 20;
+        let at = self.view.position();
+        header.flags &= FLAG_EXTENTS | FLAG_AUX;
+        header.prev_crc = at.chain;
+        let bytes = header.encode(self.header.file_id, at.offset);
+        for piece in [&bytes, key, head, body] {
+            self.buffer.extend_from_slice(piece);
+        }
+        self.buffer.resize(self.buffer.len().next_multiple_of(usize::try_from(RECORD_ALIGN).unwrap_or(8)), 0);
+        let end = Position { offset: at.offset + header.total_len(), chain: header.header_crc };
+        let batch = Batch { records: vec![Found { offset: at.offset, header }], unsound: Vec::new() };
+        self.view.publish(&batch, end);
+        if self.buffer.len() >= BUFFER_MAX { self.flush() } else { Ok(()) }
+    }
+
+    pub(super) fn flush(&mut self) -> Result<()> {
+        let offset = self.view.position().offset - self.buffer.len() as u64;
+        write_at(self.new.file(), &mut [IoSlice::new(&self.buffer)], offset)
+            .map_err(|error| Error::io("write the compacted cache file", self.path, error))?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Writes what is left and the slot. The sync that must follow makes both true at once.
+    pub(super) fn finish(mut self) -> Result<(View, Slots)> {
+        self.flush()?;
+        let mut slots = Slots::EMPTY;
+        let slot = Slot::without_index(&self.header, &self.view, self.view.position().offset);
+        let (offset, bytes) = slots.advance(slot, self.header.file_id);
+        write_at(self.new.file(), &mut [IoSlice::new(&bytes)], offset)
+            .map_err(|error| Error::io("write the compacted cache file", self.path, error))?;
+        Ok((self.view, slots))
+    }
+}

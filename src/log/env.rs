@@ -1,0 +1,64 @@
+//! What an engine needs from outside: a disk, two clocks, random numbers.
+
+use super::{
+    clock::{Clock, SystemClock},
+    disk::Disk,
+    real_disk::RealDisk,
+};
+use crate::{Error, ErrorKind, Result};
+use std::sync::Arc;
+
+/// The surroundings of a log. Tests replace them one by one.
+#[derive(Debug, Clone)]
+pub(crate) struct Env {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// File ids and hash keys are drawn from this where it is set, so that files come out the same every time.
+    pub(crate) seed: Option<u64>,
+    /// Whether a thread may be started for work in the background; without one, somebody calls `tick`.
+    pub(crate) background: bool,
+    /// Whether all handles of one path in this process share one state.
+    pub(crate) shared: bool,
+    /// The number of this process, which changes at a fork.
+    pub(crate) pid: fn() -> u32,
+}
+
+impl Default for Env {
+    fn default() -> Self {
+        Self {
+            disk: Arc::new(RealDisk),
+            clock: Arc::new(SystemClock),
+            seed: None,
+            background: true,
+            shared: true,
+            pid: std::process::id,
+        }
+    }
+}
+
+impl Env {
+    /// Bytes that nobody can guess; `salt` tells draws of one seed apart.
+    pub(super) fn random<const N: usize>(&self, salt: u64) -> Result<[u8; N]> {
+        let mut bytes = [0; N];
+        if let Some(seed) = self.seed {
+            let mut state = seed ^ salt.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            for piece in bytes.chunks_mut(8) {
+                piece.copy_from_slice(&splitmix(&mut state).to_le_bytes()[..piece.len()]);
+            }
+        } else {
+            getrandom::fill(&mut bytes).map_err(|error| {
+                Error::new(ErrorKind::Io, "the operating system gives no random numbers").with_source(error)
+            })?;
+        }
+        Ok(bytes)
+    }
+}
+
+/// One step of the SplitMix64 generator.
+fn splitmix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}

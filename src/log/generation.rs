@@ -1,0 +1,236 @@
+//! One generation of a log: one inode, held open, with the map of what is in it.
+//!
+//! Published bytes of a generation never change; a compaction makes a new one and leaves the old to its readers.
+
+use super::{
+    commit::SyncState,
+    disk::{Access, Disk, DiskFile, Stat, read_at, read_exact_at},
+    env::Env,
+    header::{FileHeader, HeaderFault, Slots},
+    layout::{FILE_HEADER_LEN, LOG_START, RECORD_HEADER_LEN, SLOT_LEN, SLOT_OFFSETS},
+    lock::Gate,
+    view::View,
+    walk::{Batch, End, Look, Position, Walk},
+};
+use crate::{Error, ErrorKind, Result};
+use std::{
+    path::Path,
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+/// An open file of a log.
+#[derive(Debug)]
+pub(super) struct Generation {
+    pub(super) file: Box<dyn DiskFile>,
+    /// As it was when the file was opened: which inode it is.
+    pub(super) stat: Stat,
+    pub(super) header: FileHeader,
+    /// The process that opened the file. A forked child shares the lock of its parent, so it must open its own.
+    pub(super) pid: u32,
+    view: RwLock<View>,
+    /// The view's position, readable without its lock.
+    seen: AtomicU64,
+    slots: Mutex<Slots>,
+    pub(super) gate: Gate,
+    pub(super) sync: Mutex<SyncState>,
+    pub(super) sync_done: Condvar,
+    /// Whether this process has made the file's name durable.
+    pub(super) folder_synced: AtomicBool,
+    /// Whether this process has written to the file.
+    pub(super) written: AtomicBool,
+}
+
+/// What catching up came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CaughtUp {
+    /// The view is at the end of the file.
+    Complete,
+    /// Bytes follow that are no complete batch.
+    Torn,
+    /// Sound bytes follow that this code does not understand.
+    Newer,
+    /// The file has become shorter than what was read of it.
+    Shrunk,
+}
+
+impl Generation {
+    /// Opens the file that a path names, and reads all of its records.
+    pub(super) fn open(env: &Env, path: &Path, access: Access) -> Result<Self> {
+        let file = env.disk.open(path, access).map_err(|error| Error::io("open the cache file", path, error))?;
+        let generation = Self::of(env, path, file)?;
+        generation.read_on(path, Look::Everything)?;
+        Ok(generation)
+    }
+
+    /// A generation of an open file, nothing of its log read yet.
+    fn of(env: &Env, path: &Path, file: Box<dyn DiskFile>) -> Result<Self> {
+        let stat = file.stat().map_err(|error| Error::io("read the cache file's size", path, error))?;
+        if !stat.is_file {
+            return Err(not_a_larder(path, "not a regular file"));
+        }
+        let header = read_header(&*file, path)?;
+        let slots = read_slots(&*file, &header);
+        let view = View::new(&header);
+        Ok(Self::new(env, file, stat, header, slots, view))
+    }
+
+    /// A generation that a compaction has just built, synced and put in place; its folder is not synced yet.
+    pub(super) fn built(
+        env: &Env,
+        path: &Path,
+        file: Box<dyn DiskFile>,
+        header: FileHeader,
+        slots: Slots,
+        view: View,
+    ) -> Result<Self> {
+        let stat = file.stat().map_err(|error| Error::io("read the cache file's size", path, error))?;
+        Ok(Self::new(env, file, stat, header, slots, view))
+    }
+
+    /// A generation of a file as a salvage finds it.
+    pub(super) fn salvaged(env: &Env, file: Box<dyn DiskFile>, stat: Stat, header: FileHeader, view: View) -> Self {
+        Self::new(env, file, stat, header, Slots::EMPTY, view)
+    }
+
+    fn new(env: &Env, file: Box<dyn DiskFile>, stat: Stat, header: FileHeader, slots: Slots, view: View) -> Self {
+        Self {
+            seen: AtomicU64::new(view.position().offset),
+            sync: Mutex::new(SyncState::new(slots.synced())),
+            file,
+            stat,
+            header,
+            pid: (env.pid)(),
+            view: RwLock::new(view),
+            slots: Mutex::new(slots),
+            gate: Gate::default(),
+            sync_done: Condvar::new(),
+            folder_synced: AtomicBool::new(false),
+            written: AtomicBool::new(false),
+        }
+    }
+
+    /// The map, locked for reading.
+    pub(super) fn view(&self) -> RwLockReadGuard<'_, View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the log ends, as far as this process has seen.
+    pub(super) fn seen(&self) -> u64 {
+        self.seen.load(Ordering::Acquire)
+    }
+
+    /// Takes in what others have appended.
+    pub(super) fn catch_up(&self, path: &Path, stat: &Stat) -> Result<CaughtUp> {
+        if stat.size == self.seen() { Ok(CaughtUp::Complete) } else { self.read_on(path, Look::Headers) }
+    }
+
+    /// Takes in what others have appended, however long the file is by now.
+    pub(super) fn catch_up_now(&self, path: &Path) -> Result<CaughtUp> {
+        self.read_on(path, Look::Headers)
+    }
+
+    fn read_on(&self, path: &Path, look: Look) -> Result<CaughtUp> {
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        // The size before the bytes: then every byte below it has been written.
+        let size = self.file.stat().map_err(|error| Error::io("read the cache file's size", path, error))?.size;
+        if size < view.position().offset {
+            return Ok(if size < LOG_START && view.records() == 0 { CaughtUp::Torn } else { CaughtUp::Shrunk });
+        }
+        let mut walk = Walk::new(&*self.file, self.header.file_id, size, view.position(), look);
+        loop {
+            match walk.next_batch() {
+                Ok(batch) => {
+                    view.publish(&batch, walk.position());
+                    self.seen.store(walk.position().offset, Ordering::Release);
+                }
+                Err(End::Clean) => return Ok(CaughtUp::Complete),
+                Err(End::Torn) => return Ok(CaughtUp::Torn),
+                Err(End::Newer) => return Ok(CaughtUp::Newer),
+                Err(End::Unreadable(error)) => {
+                    return Err(Error::io("read the log", path, error).with_offset(walk.position().offset));
+                }
+            }
+        }
+    }
+
+    /// Takes in a batch that this process has appended, unless a reader has already caught up with it.
+    pub(super) fn publish(&self, batch: &Batch, position: Position) {
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        if view.position().offset < position.offset {
+            view.publish(batch, position);
+            self.seen.store(position.offset, Ordering::Release);
+        }
+    }
+
+    /// Whether the bytes of the file are still the ones that were read, and not those of another file written over it.
+    pub(super) fn is_intact(&self) -> bool {
+        let header = read_exact_at(&*self.file, FILE_HEADER_LEN, 0);
+        if !header.is_ok_and(|bytes| bytes == self.header.encode()) {
+            return false;
+        }
+        let Some((offset, crc)) = self.view().last_record() else { return true };
+        let record = read_exact_at(&*self.file, RECORD_HEADER_LEN, offset);
+        record.is_ok_and(|bytes| bytes.get(4..8) == Some(&crc.to_le_bytes()[..]))
+    }
+
+    /// What the slots said when they were last read or written.
+    pub(super) fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the slots say now; other processes write them too.
+    pub(super) fn reread_slots(&self) -> MutexGuard<'_, Slots> {
+        let mut slots = self.slots();
+        *slots = read_slots(&*self.file, &self.header);
+        slots
+    }
+}
+
+fn read_header(file: &dyn DiskFile, path: &Path) -> Result<FileHeader> {
+    let mut bytes = Vec::new();
+    read_at(file, &mut bytes, FILE_HEADER_LEN, 0).map_err(|error| Error::io("read the cache file", path, error))?;
+    FileHeader::decode(&bytes).map_err(|fault| match fault {
+        HeaderFault::Foreign if bytes.is_empty() => not_a_larder(path, "empty, so there is nothing to read yet"),
+        HeaderFault::Foreign => not_a_larder(path, "not a larder file; choose another name or remove it"),
+        HeaderFault::Damaged => {
+            let message = "the file header is damaged; `repair` can save the entries into a new file";
+            Error::new(ErrorKind::Damaged, message).with_path(path).with_offset(0)
+        }
+        HeaderFault::Newer => newer_format(path),
+    })
+}
+
+/// A page that cannot be read counts as a bad slot: slots are hints.
+fn read_slots(file: &dyn DiskFile, header: &FileHeader) -> Slots {
+    let pages = SLOT_OFFSETS.map(|at| {
+        let mut bytes = Vec::new();
+        let read = read_at(file, &mut bytes, SLOT_LEN, at);
+        // A file that ends before its slots was copied in part; the missing bytes are as good as zeros.
+        bytes.resize(SLOT_LEN, 0);
+        read.ok().map(|_| bytes)
+    });
+    Slots::decode([pages[0].as_deref(), pages[1].as_deref()], header.file_id)
+}
+
+pub(super) fn not_a_larder(path: &Path, what: &str) -> Error {
+    Error::new(ErrorKind::NotALarder, format!("the file is {what}")).with_path(path)
+}
+
+pub(super) fn newer_format(path: &Path) -> Error {
+    let message = "the file was written by a newer version of larder; upgrade this program or use another file";
+    Error::new(ErrorKind::NewerFormat, message).with_path(path)
+}
+
+/// The folder that holds a file, as a path that can be opened.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Whether a path names this very file now.
+pub(super) fn names(disk: &dyn Disk, path: &Path, stat: &Stat) -> Result<bool> {
+    let named = disk.stat_path(path).map_err(|error| Error::io("look up the cache file", path, error))?;
+    Ok(named.is_some_and(|named| named.same_file(stat)))
+}

@@ -1,0 +1,407 @@
+//! [`Log`]: the engine as its users see it.
+
+use super::{
+    append::{Draft, Step, check_key},
+    batch::Batch,
+    check::{CheckReport, check},
+    compact::Keep,
+    entry::{Entry, Head, Times, Version, Write},
+    env::Env,
+    iter::Iter,
+    options::Options,
+    read::Want,
+    repoint::table_of,
+    shared::{Settings, Shared},
+    stats::Stats,
+};
+use crate::{Error, ErrorKind, Result};
+use bytes::Bytes;
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+};
+
+/// What [`Log::update`] does with an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// Leaves it as it is.
+    Keep,
+    /// Removes it.
+    Delete,
+    /// Stores a value in its place.
+    Put {
+        /// The small part, up to 1 MiB.
+        head: Vec<u8>,
+        /// The large part.
+        body: Vec<u8>,
+        /// When it was made and may be dropped.
+        times: Times,
+    },
+}
+
+/// An append-only, log-structured map from keys to values in one file.
+///
+/// A value is a small *head* (up to 1 MiB), a *body* (up to 2 GiB less 64 KiB), and two [`Times`]. A key (1 byte to
+/// 64 KiB) leads to a value, or as an *alias* to another key. Every write is one atomic batch. Reads take no lock and
+/// verify a checksum; writers of all threads and processes take turns, and wait for each other no longer than
+/// [`Options::lock_timeout`].
+///
+/// A write that has returned survives a power cut, unless the handle was opened with [`Options::fast_save`]. After a
+/// crash the file holds every such write, and of the later ones whole batches or nothing.
+///
+/// Handles are cheap to clone; all handles of one file in a process share one state. A forked child may go on using
+/// its handles. The file must lie on a local file system.
+///
+/// ```
+/// use larder::log::{Log, Options};
+/// let folder = tempfile::tempdir()?;
+/// let log = Log::open(folder.path().join("cache.larder"), Options::new())?;
+/// log.put("apple", "red")?;
+/// log.alias("fruit", "apple")?;
+/// assert_eq!(log.get("fruit")?.as_deref(), Some(&b"red"[..]));
+/// log.delete("apple")?;
+/// assert_eq!(log.get("fruit")?, None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Log {
+    shared: Arc<Shared>,
+    settings: Settings,
+}
+
+impl Log {
+    /// Opens a log, and creates it if there is none (mode 0600; its folder must exist).
+    ///
+    /// A file of length 0 is taken over. Opening reads the whole log once and changes nothing in it.
+    ///
+    /// # Errors
+    /// `NotALarder` for a file of another kind, `NewerFormat` for one of a newer version, `Damaged` for a rotten file
+    /// header (see [`Options::on_damage`] and [`repair`](super::repair)); none of them is touched. `Io`, `ReadOnly`
+    /// or `Full` as the system answers.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        let env = Env { clock: Arc::clone(&options.clock), ..Env::default() };
+        Self::open_in(env, path.as_ref(), &options)
+    }
+
+    /// Opens a log in other surroundings.
+    pub(crate) fn open_in(env: Env, path: &Path, options: &Options) -> Result<Self> {
+        let settings =
+            Settings { fast_save: options.fast_save, on_damage: options.on_damage, lock_timeout: options.lock_timeout };
+        let shared = Shared::open(env, path, !options.read_only, &settings)?;
+        Ok(Self { shared, settings })
+    }
+
+    /// The path of the file, symbolic links followed.
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// Stores a value with an empty head, created now and never dropped.
+    ///
+    /// # Errors
+    /// `InvalidInput` or `TooLarge` for a key or value out of range, `Busy` if the lock is not free in time, `Full`
+    /// if less than 64 KiB would be left on the disk, `ReadOnly`, `Damaged` or `NewerFormat` for a file that must not
+    /// be written to, `Poisoned` after an earlier failed sync, `Io`. After `Full`, `Busy`, `TooLarge` and
+    /// `InvalidInput` nothing was stored; after a failed sync (`Io`) the value may or may not survive a power cut.
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        self.put_parts(key, [], value, self.now())
+    }
+
+    /// Stores a value with its head and times.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn put_parts(
+        &self,
+        key: impl AsRef<[u8]>,
+        head: impl AsRef<[u8]>,
+        body: impl AsRef<[u8]>,
+        times: Times,
+    ) -> Result<()> {
+        let draft = Draft::put(key.as_ref(), head.as_ref(), body.as_ref(), times, false)?;
+        self.run(vec![Step::Write(draft)])
+    }
+
+    /// The body of the value that a key leads to.
+    ///
+    /// An alias is followed over at most 8 hops. A record that fails its checksum is not there (and is counted in
+    /// [`Stats::unsound_reads`]): never wrong data.
+    ///
+    /// # Errors
+    /// `Io` if the disk fails, `NotBuiltIn` for a value compressed in a way that this build does not know.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>> {
+        let generation = self.shared.current()?;
+        let read = self.shared.resolve(&generation, key.as_ref(), Want::Body)?;
+        let counters = &self.shared.counters;
+        let counter = if read.is_some() { &counters.hits } else { &counters.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+        Ok(read.map(|read| read.body))
+    }
+
+    /// The head of the value that a key leads to, without reading its body.
+    ///
+    /// An alias that was made with a head of its own answers with that, and its version is the alias's.
+    ///
+    /// # Errors
+    /// `Io` if the disk fails.
+    pub fn head(&self, key: impl AsRef<[u8]>) -> Result<Option<Head>> {
+        let generation = self.shared.current()?;
+        let own = self.shared.read_own(&generation, key.as_ref(), Want::Head)?;
+        let Some(own) = own.map(|read| read.into_head(&generation)) else { return Ok(None) };
+        if own.alias_to.is_none() {
+            return Ok(Some(own));
+        }
+        let Some(value) = self.shared.resolve(&generation, key.as_ref(), Want::Head)? else { return Ok(None) };
+        let value = value.into_head(&generation);
+        let (head, times) = if own.head.is_empty() { (value.head, value.times) } else { (own.head, own.times) };
+        Ok(Some(Head { head, times, body_len: value.body_len, version: own.version, alias_to: own.alias_to }))
+    }
+
+    /// The entry of a key itself: a value, or an alias that is not followed. An alias whose target is gone is not
+    /// there.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
+        let generation = self.shared.current()?;
+        self.shared.entry(&generation, key.as_ref())
+    }
+
+    /// Reads an entry, decides, and writes, with no other write in between.
+    ///
+    /// The closure gets the value that the key leads to, whole, and runs under the writer lock: it must be short, and
+    /// must not write to the log.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn update(&self, key: impl AsRef<[u8]>, change: impl FnOnce(Option<Entry>) -> Change) -> Result<()> {
+        let key = key.as_ref();
+        check_key(key)?;
+        let guard = self.shared.lock(&self.settings)?;
+        let (head, body, times) = match change(self.shared.resolved_entry(&guard.generation, key)?) {
+            Change::Keep => return Ok(()),
+            Change::Delete => {
+                let ticket =
+                    self.shared.apply_locked(&guard, vec![Step::Write(Draft::delete(key)?)], &self.settings)?;
+                return self.acknowledge(guard, ticket);
+            }
+            Change::Put { head, body, times } => (head, body, times),
+        };
+        let draft = Draft::put(key, &head, &body, times, false)?;
+        let ticket = self.shared.apply_locked(&guard, vec![Step::Write(draft)], &self.settings)?;
+        self.acknowledge(guard, ticket)
+    }
+
+    /// Replaces the head and the times of an entry and leaves its body where it is, however large.
+    ///
+    /// Of an alias it replaces the alias's own head.
+    ///
+    /// # Errors
+    /// `Conflict` if the entry is no longer in the version expected; else as [`put`](Self::put).
+    pub fn update_head(
+        &self,
+        key: impl AsRef<[u8]>,
+        expected: Version,
+        head: impl AsRef<[u8]>,
+        times: Times,
+    ) -> Result<()> {
+        let (key, head) = (key.as_ref(), head.as_ref());
+        check_key(key)?;
+        let guard = self.shared.lock(&self.settings)?;
+        let expect = Step::Expect(key, Some(expected));
+        let own = self.shared.read_own(&guard.generation, key, Want::Head)?;
+        let Some(own) = own else {
+            let message = "the entry is gone since it was read";
+            return Err(Error::new(ErrorKind::Conflict, message).with_path(self.path()));
+        };
+        let table = table_of(&guard.generation, &own)
+            .map_err(|error| Error::io("read an entry", self.path(), error).with_offset(own.loc.offset))?;
+        let draft = match &table {
+            Some(table) if table.is_empty() => Draft::put(key, head, &[], times, own.header.aux())?,
+            Some(table) => Draft::repointed(&own.header, key, head, table, times)?,
+            None => Draft::alias(key, &own.body, head, times)?,
+        };
+        let ticket = self.shared.apply_locked(&guard, vec![expect, Step::Write(draft)], &self.settings)?;
+        self.acknowledge(guard, ticket)
+    }
+
+    /// Makes a key lead to another.
+    ///
+    /// The alias follows its target when that is overwritten, and is gone when that is deleted, even if the target is
+    /// stored again. An alias of a key that is not there yet leads to it once it is.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn alias(&self, new: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<()> {
+        self.alias_with(new, to, [], self.now())
+    }
+
+    /// Makes a key lead to another, with a head and times of its own.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn alias_with(
+        &self,
+        new: impl AsRef<[u8]>,
+        to: impl AsRef<[u8]>,
+        head: impl AsRef<[u8]>,
+        times: Times,
+    ) -> Result<()> {
+        let draft = Draft::alias(new.as_ref(), to.as_ref(), head.as_ref(), times)?;
+        self.run(vec![Step::Write(draft)])
+    }
+
+    /// Removes a key, and says whether it was there. Its aliases lead nowhere from then on.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), but for `Full`: deleting may use the space that other writes leave free.
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        let key = key.as_ref();
+        let draft = Draft::delete(key)?;
+        let guard = self.shared.lock(&self.settings)?;
+        let there = self.shared.resolve(&guard.generation, key, Want::Head)?.is_some();
+        let ticket = self.shared.apply_locked(&guard, vec![Step::Write(draft)], &self.settings)?;
+        self.acknowledge(guard, ticket)?;
+        Ok(there)
+    }
+
+    /// A batch of writes, to be applied whole or not at all.
+    pub fn batch(&self) -> Batch<'_> {
+        Batch::new(self)
+    }
+
+    /// Applies a batch of writes whole or not at all.
+    ///
+    /// # Errors
+    /// `Conflict` if a [`Write::Expect`] fails; else as [`put`](Self::put). After an error nothing of it is stored,
+    /// except after a failed sync, when all of it may be.
+    pub fn apply(&self, writes: &[Write]) -> Result<()> {
+        self.run(writes.iter().map(Step::of).collect::<Result<_>>()?)
+    }
+
+    /// Whether a key leads to a value.
+    ///
+    /// # Errors
+    /// `Io` if the disk fails.
+    pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        let generation = self.shared.current()?;
+        Ok(self.shared.resolve(&generation, key.as_ref(), Want::Head)?.is_some())
+    }
+
+    /// How many values there are; aliases do not count.
+    ///
+    /// # Errors
+    /// `Io` if the disk fails.
+    pub fn len(&self) -> Result<u64> {
+        Ok(self.shared.current()?.view().values())
+    }
+
+    /// Whether there are no values.
+    ///
+    /// # Errors
+    /// `Io` if the disk fails.
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// All values with their heads, in the order in which they were last written; aliases are not listed.
+    ///
+    /// It lists what was there when it began, whatever is written meanwhile.
+    pub fn iter(&self) -> Iter {
+        Iter::new(Arc::clone(&self.shared))
+    }
+
+    /// Removes everything. Costs one append, whatever the size; the space comes back before it returns where the disk
+    /// allows, else with the next compaction.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put); on a full disk an empty file takes the place of the full one.
+    pub fn clear(&self) -> Result<()> {
+        match self.run(vec![Step::Write(Draft::clear())]) {
+            Err(error) if error.kind() == ErrorKind::Full => {
+                return self.shared.compact(Keep::Nothing, &self.settings);
+            }
+            result => result?,
+        }
+        // The entries are gone; that the space comes back too is worth a try and no error.
+        let _ = self.shared.compact(Keep::Live, &self.settings);
+        Ok(())
+    }
+
+    /// Rewrites the file without what is dead: overwritten, deleted or past its time to be dropped.
+    ///
+    /// The caller's thread does the work; readers and writers go on meanwhile, writers pause for the last MiB. Needs
+    /// free space for what lives. A crash at any moment leaves the old file or the new one, whole. It also heals a
+    /// poisoned handle. Mode and owner stay; hard links keep the old file.
+    ///
+    /// # Errors
+    /// `Full`, `Busy` (another compaction), `NotALarder` if something that is not larder's stands at
+    /// `NAME.larder.new`; else as [`put`](Self::put).
+    pub fn compact(&self) -> Result<()> {
+        self.shared.compact(Keep::Live, &self.settings)
+    }
+
+    /// Returns once everything that was written, with `fast_save` too, is on the medium.
+    ///
+    /// # Errors
+    /// `Poisoned` after an earlier failed sync; `Io`.
+    pub fn flush(&self) -> Result<()> {
+        self.shared.flush()
+    }
+
+    /// Reads the whole file and verifies every checksum.
+    ///
+    /// # Errors
+    /// `Io` if the disk fails. Damage is no error here: the report lists it.
+    pub fn check(&self) -> Result<CheckReport> {
+        check(&*self.shared.current()?, self.path())
+    }
+
+    /// Sizes and counts.
+    ///
+    /// # Errors
+    /// `Io` if the disk fails.
+    pub fn stats(&self) -> Result<Stats> {
+        Stats::of(&self.shared)
+    }
+
+    /// Files that this process had to put aside because they were damaged; see [`Options::on_damage`].
+    pub fn quarantined(&self) -> Vec<PathBuf> {
+        self.shared.quarantined()
+    }
+
+    /// Makes everything durable and notes in the file how far it is. Dropping the last handle does the same, without
+    /// anyone to tell of an error.
+    ///
+    /// # Errors
+    /// `Poisoned` after an earlier failed sync; `Io`; `Busy`.
+    pub fn close(self) -> Result<()> {
+        self.shared.close(&self.settings)
+    }
+
+    /// Does the work of the background thread that is due now.
+    #[cfg(test)]
+    pub(crate) fn tick(&self) -> Result<()> {
+        self.shared.tick()
+    }
+
+    /// Times of an entry that is made now and never dropped.
+    pub(super) fn now(&self) -> Times {
+        Times::kept(self.shared.env.clock.wall_ms())
+    }
+
+    fn run(&self, steps: Vec<Step<'_>>) -> Result<()> {
+        if self.settings.fast_save {
+            self.shared.start_background();
+        }
+        self.shared.apply(steps, &self.settings)
+    }
+
+    fn acknowledge(&self, guard: super::lock::WriteGuard, ticket: Option<u64>) -> Result<()> {
+        if self.settings.fast_save {
+            self.shared.start_background();
+        }
+        self.shared.acknowledge(guard, ticket, &self.settings)
+    }
+}

@@ -1,0 +1,62 @@
+//! [`Iter`]: the values of a log with their heads.
+
+use super::{
+    entry::Head,
+    generation::Generation,
+    read::Want,
+    shared::Shared,
+    view::{Loc, Role},
+};
+use crate::Result;
+use std::sync::Arc;
+
+/// The values of a log, in the order in which they were last written. Made by [`Log::iter`](super::Log::iter).
+#[derive(Debug)]
+pub struct Iter {
+    shared: Arc<Shared>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Fresh,
+    Listing { generation: Arc<Generation>, rest: std::vec::IntoIter<Loc> },
+    Done,
+}
+
+impl Iter {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, state: State::Fresh }
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        let generation = self.shared.current()?;
+        let all = generation.view().in_log_order();
+        let values: Vec<_> = all.into_iter().map(|(_, loc)| loc).filter(|loc| loc.role == Role::Value).collect();
+        self.state = State::Listing { generation, rest: values.into_iter() };
+        Ok(())
+    }
+}
+
+impl Iterator for Iter {
+    type Item = Result<(Vec<u8>, Head)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if matches!(self.state, State::Fresh) {
+            if let Err(error) = self.begin() {
+                self.state = State::Done;
+                return Some(Err(error));
+            }
+        }
+        let State::Listing { generation, rest } = &mut self.state else { return None };
+        for loc in rest {
+            match generation.read(loc, None, Want::Head, &self.shared.counters) {
+                Ok(Some(read)) => return Some(Ok((read.key.to_vec(), read.into_head(generation)))),
+                // A record that fails its checksum is not there.
+                Ok(None) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,180 @@
+//! The writer lock: a gate between the threads of this process, then an advisory lock on the file between processes,
+//! then the proof that the path still names this file and that its tail is whole. Every wait has a limit.
+
+use super::{
+    disk::{DiskFile, retry},
+    env::Env,
+    generation::{CaughtUp, Generation, names, newer_format},
+    layout::LOG_START,
+    plant::{Bug, planted},
+    shared::{OnDamage, Settings, Shared},
+};
+use crate::{Error, ErrorKind, Result};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Lets one thread of the process through at a time, and no thread wait longer than it wants.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    taken: Mutex<bool>,
+    freed: Condvar,
+}
+
+impl Gate {
+    fn enter(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        while *taken {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            taken = self.freed.wait_timeout(taken, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *taken = true;
+        true
+    }
+
+    fn leave(&self) {
+        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.freed.notify_one();
+    }
+}
+
+/// The right to append to, cut and compact one generation, as long as it lives.
+#[derive(Debug)]
+pub(super) struct WriteGuard {
+    pub(super) generation: Arc<Generation>,
+}
+
+impl Drop for WriteGuard {
+    fn drop(&mut self) {
+        // Closing the file would free the lock as well; there is nothing better to do about an error.
+        let _ = self.generation.file.unlock();
+        self.generation.gate.leave();
+    }
+}
+
+impl Shared {
+    /// Waits for the lock on the file that the path names, and brings the view up to its end.
+    pub(super) fn lock(&self, settings: &Settings) -> Result<WriteGuard> {
+        self.may_write()?;
+        let started = self.env.clock.monotonic();
+        loop {
+            let spent = self.env.clock.monotonic().saturating_sub(started);
+            let left = settings.lock_timeout.saturating_sub(spent);
+            let Some(guard) = self.lock_once(left)? else {
+                self.reopen(settings)?;
+                if left.is_zero() {
+                    return Err(busy(&self.path));
+                }
+                continue;
+            };
+            match self.ready(&guard) {
+                Ok(true) => return Ok(guard),
+                Ok(false) => drop(guard),
+                Err(error) if error.kind() == ErrorKind::Damaged && settings.on_damage == OnDamage::Quarantine => {
+                    self.quarantine(&guard)?;
+                }
+                Err(error) => return Err(error),
+            }
+            self.reopen(settings)?;
+        }
+    }
+
+    /// Takes gate and file lock; `None` if the path has come to name another file, or nothing.
+    fn lock_once(&self, limit: Duration) -> Result<Option<WriteGuard>> {
+        let generation = self.generation();
+        if generation.pid != (self.env.pid)() {
+            return Ok(None);
+        }
+        let started = self.env.clock.monotonic();
+        if !generation.gate.enter(limit) {
+            return Err(busy(&self.path));
+        }
+        let spent = self.env.clock.monotonic().saturating_sub(started);
+        let locked = wait_for(&self.env, &*generation.file, &self.path, limit.saturating_sub(spent));
+        let guard = match locked {
+            Ok(()) => WriteGuard { generation },
+            Err(error) => {
+                generation.gate.leave();
+                return Err(error);
+            }
+        };
+        let named = planted(Bug::IdentityUnchecked) || names(&*self.env.disk, &self.path, &guard.generation.stat)?;
+        Ok(named.then_some(guard))
+    }
+
+    /// Brings a locked generation to the state that an append needs; `false` if the file was written over.
+    fn ready(&self, guard: &WriteGuard) -> Result<bool> {
+        let generation = &*guard.generation;
+        if !generation.header.writable() {
+            return Err(newer_format(&self.path));
+        }
+        let stat = generation.file.stat().map_err(|error| Error::io("read the file's size", &self.path, error))?;
+        match generation.catch_up(&self.path, &stat)? {
+            CaughtUp::Complete => Ok(true),
+            CaughtUp::Shrunk => Ok(false),
+            CaughtUp::Newer => Err(newer_format(&self.path)),
+            CaughtUp::Torn => {
+                generation.check_cut(&self.path)?;
+                self.cut(generation).map_err(|error| Error::io("cut off a torn tail", &self.path, error))?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Removes what a dead writer left behind, durably: else a later crash could bring it back.
+    fn cut(&self, generation: &Generation) -> io::Result<()> {
+        if planted(Bug::TornTailKept) {
+            return Ok(());
+        }
+        generation.file.truncate(generation.seen().max(LOG_START))?;
+        if planted(Bug::CutUnsynced) {
+            return Ok(());
+        }
+        generation.file.sync_data()
+    }
+}
+
+impl Generation {
+    /// Fails if the bytes behind the end of the walk may be data that was acknowledged once.
+    pub(super) fn check_cut(&self, path: &Path) -> Result<()> {
+        let slots = *self.reread_slots();
+        let seen = self.seen();
+        if slots.both_bad() || seen < slots.synced() {
+            let message = "the log is damaged here, before its end; `repair` can save the entries into a new file";
+            return Err(Error::new(ErrorKind::Damaged, message).with_path(path).with_offset(seen));
+        }
+        Ok(())
+    }
+}
+
+/// Tries for a file's lock again and again, with growing pauses, up to a limit.
+pub(super) fn wait_for(env: &Env, file: &dyn DiskFile, path: &Path, limit: Duration) -> Result<()> {
+    const PAUSE_FIRST: Duration = Duration::from_micros(50);
+    const PAUSE_MAX: Duration = Duration::from_millis(5);
+    let started = env.clock.monotonic();
+    let mut pause = PAUSE_FIRST;
+    loop {
+        match retry(|| file.try_lock()) {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(error) => return Err(Error::io("lock the cache file", path, error)),
+        }
+        if env.clock.monotonic().saturating_sub(started) >= limit {
+            return Err(busy(path));
+        }
+        env.disk.pause(pause);
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+pub(super) fn busy(path: &Path) -> Error {
+    let message = "another process or thread is writing and did not finish in time; try again";
+    Error::new(ErrorKind::Busy, message).with_path(path)
+}

@@ -1,0 +1,95 @@
+//! How a log is opened.
+
+use super::clock::{Clock, SystemClock};
+use std::{sync::Arc, time::Duration};
+
+/// What to do with a file in which acknowledged data has rotted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum OnDamage {
+    /// Writing fails with [`Damaged`](crate::ErrorKind::Damaged) until [`repair`](super::repair); reading goes on.
+    #[default]
+    Error,
+    /// The file is renamed to `NAME.larder.damaged-N` and an empty one takes its place. Only files that are larder's
+    /// own are ever put aside.
+    Quarantine,
+}
+
+/// Settings of a [`Log`](super::Log) handle.
+///
+/// ```
+/// use larder::log::{Log, Options};
+/// let folder = tempfile::tempdir()?;
+/// let log = Log::open(folder.path().join("cache.larder"), Options::new().fast_save(true))?;
+/// log.put("key", "value")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub(super) fast_save: bool,
+    pub(super) read_only: bool,
+    pub(super) on_damage: OnDamage,
+    pub(super) lock_timeout: Duration,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Options {
+    /// Durable writes, an error on damage, 5 seconds for the lock.
+    pub fn new() -> Self {
+        Self {
+            fast_save: false,
+            read_only: false,
+            on_damage: OnDamage::default(),
+            lock_timeout: Duration::from_secs(5),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// Whether a write returns before it is on the medium. Default: no.
+    ///
+    /// With `fast_save` a write is safe from the end of the process (it is in the system's cache) and not from a
+    /// power cut: that may take what was written since the last sync in the background, which comes at the latest
+    /// after 5 seconds or 64 MiB, or since the last [`flush`](super::Log::flush). What is lost is lost from the end:
+    /// no older write disappears before a newer one, and no batch is torn.
+    #[must_use]
+    pub fn fast_save(mut self, fast_save: bool) -> Self {
+        self.fast_save = fast_save;
+        self
+    }
+
+    /// Whether the handle only reads. It then takes no lock and changes no byte, so that it works on a read-only
+    /// file system and beside any writer; the file must exist. Default: no.
+    #[must_use]
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
+    /// What happens when acknowledged data has rotted. Default: [`OnDamage::Error`].
+    #[must_use]
+    pub fn on_damage(mut self, on_damage: OnDamage) -> Self {
+        self.on_damage = on_damage;
+        self
+    }
+
+    /// How long a write waits for other writers before it fails with [`Busy`](crate::ErrorKind::Busy).
+    /// Default: 5 seconds.
+    #[must_use]
+    pub fn lock_timeout(mut self, limit: Duration) -> Self {
+        self.lock_timeout = limit;
+        self
+    }
+
+    /// The clocks to use, for tests. Default: the system's. The first handle of a file in a process decides.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::new()
+    }
+}

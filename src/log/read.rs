@@ -1,0 +1,207 @@
+//! Reading one entry: from its place in the map to verified bytes. Values come by pread into memory of their own, so
+//! that neither a truncated file nor a failing disk can raise a signal.
+
+use super::{
+    disk::{read_at, read_exact_at},
+    entry::{Entry, Head, Times, Version},
+    fields::crc32,
+    generation::Generation,
+    layout::{ALIAS_HOPS_MAX, CODEC_RAW, RECORD_HEADER_LEN},
+    record::{Extent, Kind, RecordHeader},
+    shared::{Counters, Shared},
+    view::{Loc, Role},
+};
+use crate::{Error, ErrorKind, Result};
+use bytes::Bytes;
+use std::{io, sync::atomic::Ordering};
+
+/// How much of a record is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Want {
+    Head,
+    Body,
+}
+
+/// A record that was read and verified.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) header: RecordHeader,
+    pub(super) loc: Loc,
+    pub(super) key: Bytes,
+    pub(super) head: Bytes,
+    /// Empty if only the head was wanted, except of an alias: there it is the target.
+    pub(super) body: Bytes,
+}
+
+impl Read {
+    pub(super) fn times(&self) -> Times {
+        Times { created_ms: self.header.created_ms, drop_after_ms: self.header.drop_after_ms }
+    }
+
+    /// Fails if the body is wanted and stored in a way that this build cannot undo: never a miss.
+    fn decodable(self, want: Want) -> Result<Self> {
+        if want == Want::Head || self.header.codec == CODEC_RAW {
+            return Ok(self);
+        }
+        Err(Error::new(ErrorKind::NotBuiltIn, "the value is compressed; build larder with the feature `zstd`"))
+    }
+
+    fn into_entry(self, generation: &Generation) -> Entry {
+        let (times, version) = (self.times(), generation.version(&self.loc));
+        match self.header.kind {
+            Kind::Alias => Entry::new_alias(self.body, self.head, times, version),
+            _ => Entry::new(self.head, self.body, times, version),
+        }
+    }
+
+    /// The head as callers see it.
+    pub(super) fn into_head(self, generation: &Generation) -> Head {
+        let body_len = self.header.body_len;
+        let mut head = Head::of(&self.into_entry(generation));
+        head.body_len = if head.alias_to.is_some() { 0 } else { body_len };
+        head
+    }
+}
+
+impl Generation {
+    /// The state of a key that a place in the map stands for.
+    pub(super) fn version(&self, loc: &Loc) -> Version {
+        Version::new(self.header.file_id, loc.offset)
+    }
+
+    /// Reads the record at a place. `None` if it is another key's or fails a checksum, which is counted.
+    pub(super) fn read(&self, loc: Loc, key: Option<&[u8]>, want: Want, counters: &Counters) -> Result<Option<Read>> {
+        match self.read_record(loc, key, want) {
+            Ok(Ok(read)) => Ok(Some(read)),
+            Ok(Err(Unusable::OtherKey)) => Ok(None),
+            Ok(Err(Unusable::Unsound)) => {
+                counters.unsound.fetch_add(1, Ordering::Relaxed);
+                Ok(None)
+            }
+            // The file has been cut short under us: the next look at the path will tell.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                counters.unsound.fetch_add(1, Ordering::Relaxed);
+                Ok(None)
+            }
+            Err(error) => {
+                let message = format!("cannot read an entry: {error}");
+                Err(Error::new(ErrorKind::Io, message).with_offset(loc.offset).with_source(error))
+            }
+        }
+    }
+
+    fn read_record(&self, loc: Loc, key: Option<&[u8]>, want: Want) -> io::Result<Result<Read, Unusable>> {
+        // Most heads are short; one that is not costs a second read.
+        const HEAD_GUESS: u64 = 4096;
+        let first = match want {
+            Want::Body => loc.len,
+            Want::Head => loc.len.min(HEAD_GUESS + key.map_or(0, <[u8]>::len) as u64),
+        };
+        let mut record = read_exact_at(&*self.file, length(first)?, loc.offset)?;
+        let Ok(header) = RecordHeader::decode(&record, self.header.file_id, loc.offset) else {
+            return Ok(Err(Unusable::Unsound));
+        };
+        if header.total_len() != loc.len {
+            return Ok(Err(Unusable::Unsound));
+        }
+        let head_end = length(RECORD_HEADER_LEN as u64 + header.head_part_len())?;
+        let whole_body = want == Want::Body || header.kind == Kind::Alias;
+        let needed = if whole_body { head_end + length(header.body_part_len())? } else { head_end };
+        if record.len() < needed {
+            record = read_exact_at(&*self.file, needed, loc.offset)?;
+        }
+        let record = Bytes::from(record);
+        let key_end = RECORD_HEADER_LEN + header.key_len as usize;
+        let (stored_key, head) = (record.slice(RECORD_HEADER_LEN..key_end), record.slice(key_end..head_end));
+        if key.is_some_and(|key| key != stored_key) {
+            return Ok(Err(Unusable::OtherKey));
+        }
+        if crc32(&[&stored_key, &head]) != header.head_crc {
+            return Ok(Err(Unusable::Unsound));
+        }
+        let body = if whole_body {
+            let part = record.slice(head_end..needed);
+            match self.body(&header, loc, part)? {
+                Some(body) => body,
+                None => return Ok(Err(Unusable::Unsound)),
+            }
+        } else {
+            Bytes::new()
+        };
+        Ok(Ok(Read { header, loc, key: stored_key, head, body }))
+    }
+
+    /// The body that a record's body part holds or names; `None` if a checksum fails.
+    fn body(&self, header: &RecordHeader, loc: Loc, part: Bytes) -> io::Result<Option<Bytes>> {
+        if crc32(&[&part]) != header.body_crc {
+            return Ok(None);
+        }
+        if !header.extents() {
+            return Ok(Some(part));
+        }
+        let Some(extents) = Extent::decode_table(&part, loc.offset, header.body_len) else { return Ok(None) };
+        let mut body = Vec::with_capacity(length(header.body_len)?);
+        for extent in extents {
+            let start = body.len();
+            read_at(&*self.file, &mut body, extent.len as usize, extent.offset)?;
+            let read = body.get(start..).unwrap_or_default();
+            if read.len() < extent.len as usize || crc32(&[read]) != extent.crc {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Bytes::from(body)))
+    }
+
+    /// The place of the key that an alias leads to, if that is still the one it was made for.
+    fn target_of(&self, alias: &Read) -> Option<Loc> {
+        let target = self.view().find(self.header.hash(&alias.body))?;
+        let promised = alias.header.raw_len;
+        (promised == 0 || promised == target.incarnation).then_some(target)
+    }
+}
+
+impl Shared {
+    /// Reads a key in a generation, following aliases to a value.
+    pub(super) fn resolve(&self, generation: &Generation, key: &[u8], want: Want) -> Result<Option<Read>> {
+        let Some(mut loc) = generation.view().find(generation.header.hash(key)) else { return Ok(None) };
+        let mut key = Bytes::copy_from_slice(key);
+        for _ in 0..=ALIAS_HOPS_MAX {
+            let Some(read) = generation.read(loc, Some(&key), want, &self.counters)? else { return Ok(None) };
+            if loc.role != Role::Alias {
+                return read.decodable(want).map(Some);
+            }
+            let Some(target) = generation.target_of(&read) else { return Ok(None) };
+            (loc, key) = (target, read.body);
+        }
+        Ok(None)
+    }
+
+    /// Reads a key itself. An alias whose target is gone is not there.
+    pub(super) fn read_own(&self, generation: &Generation, key: &[u8], want: Want) -> Result<Option<Read>> {
+        let Some(loc) = generation.view().find(generation.header.hash(key)) else { return Ok(None) };
+        let read = generation.read(loc, Some(key), want, &self.counters)?;
+        let read = read.filter(|read| loc.role != Role::Alias || generation.target_of(read).is_some());
+        read.map(|read| read.decodable(want)).transpose()
+    }
+
+    /// The entry of a key itself, for callers.
+    pub(super) fn entry(&self, generation: &Generation, key: &[u8]) -> Result<Option<Entry>> {
+        Ok(self.read_own(generation, key, Want::Body)?.map(|read| read.into_entry(generation)))
+    }
+
+    /// The entry that a key leads to, for callers.
+    pub(super) fn resolved_entry(&self, generation: &Generation, key: &[u8]) -> Result<Option<Entry>> {
+        Ok(self.resolve(generation, key, Want::Body)?.map(|read| read.into_entry(generation)))
+    }
+}
+
+/// Why the bytes at a place are not the wanted entry.
+enum Unusable {
+    OtherKey,
+    Unsound,
+}
+
+/// A length that fits in memory. Records are bounded by the file, so only a 32-bit system can fail here.
+fn length(len: u64) -> io::Result<usize> {
+    usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory.into())
+}

@@ -1,0 +1,207 @@
+//! The state that all handles of one file in one process share: which generation is current, and how to get the next.
+
+use super::{
+    clock::Clock,
+    disk::Stat,
+    env::Env,
+    generation::{CaughtUp, Generation, names},
+    lock::WriteGuard,
+    open::{open_generation, set_aside},
+};
+use crate::{Error, ErrorKind, Result};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, RwLock, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::Thread,
+    time::Duration,
+};
+
+pub(super) use super::options::OnDamage;
+
+/// How often a reader looks whether the path has come to name another file.
+const PATH_CHECK_MS: u64 = 1000;
+
+/// What a handle asks of the shared state, apart from where the file is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settings {
+    pub(super) fast_save: bool,
+    pub(super) on_damage: OnDamage,
+    pub(super) lock_timeout: Duration,
+}
+
+impl Settings {
+    /// For what is done on behalf of a reader, who never puts a file aside.
+    pub(super) const READING: Self =
+        Self { fast_save: false, on_damage: OnDamage::Error, lock_timeout: Duration::from_secs(5) };
+}
+
+/// One file of one process.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) env: Env,
+    pub(super) path: PathBuf,
+    writable: bool,
+    generation: RwLock<Arc<Generation>>,
+    path_checked_ms: AtomicU64,
+    /// Bytes that may be written before the free space is asked for again.
+    pub(super) space: Mutex<u64>,
+    /// The thread for work in the background, once one was wanted.
+    pub(super) background: OnceLock<Option<Thread>>,
+    pub(super) counters: Counters,
+    quarantined: Mutex<Vec<PathBuf>>,
+    /// Wall and monotonic time at the opening, to notice a wall clock that jumps.
+    pub(super) opened_at: (i64, Duration),
+}
+
+/// What readers met.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) hits: AtomicU64,
+    pub(super) misses: AtomicU64,
+    /// Records that failed a checksum when they were read.
+    pub(super) unsound: AtomicU64,
+}
+
+type Registry = Mutex<HashMap<(PathBuf, bool), Weak<Shared>>>;
+
+impl Shared {
+    /// The state of a file: the one that another handle of this process has open, or a new one.
+    pub(super) fn open(env: Env, path: &Path, writable: bool, settings: &Settings) -> Result<Arc<Self>> {
+        static REGISTRY: OnceLock<Registry> = OnceLock::new();
+        let path = env.disk.resolve(path).map_err(|error| Error::io("open the cache's folder", path, error))?;
+        if !env.shared {
+            return Ok(Arc::new(Self::start(env, path, writable, settings)?));
+        }
+        let mut registry = REGISTRY.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+        registry.retain(|_, shared| shared.strong_count() > 0);
+        let key = (path.clone(), writable);
+        // A forked child has its parent's registry, and must not share its parent's open file.
+        let known = registry.get(&key).and_then(Weak::upgrade);
+        if let Some(shared) = known.filter(|shared| shared.generation().pid == (env.pid)()) {
+            return Ok(shared);
+        }
+        let shared = Arc::new(Self::start(env, path, writable, settings)?);
+        registry.insert(key, Arc::downgrade(&shared));
+        Ok(shared)
+    }
+
+    fn start(env: Env, path: PathBuf, writable: bool, settings: &Settings) -> Result<Self> {
+        let (generation, aside) = open_generation(&env, &path, writable, settings)?;
+        let opened_at = (env.clock.wall_ms(), env.clock.monotonic());
+        Ok(Self {
+            path_checked_ms: AtomicU64::new(millis(&*env.clock)),
+            generation: RwLock::new(Arc::new(generation)),
+            quarantined: Mutex::new(aside.into_iter().collect()),
+            env,
+            path,
+            writable,
+            space: Mutex::new(0),
+            background: OnceLock::new(),
+            counters: Counters::default(),
+            opened_at,
+        })
+    }
+
+    /// The generation in hand.
+    pub(super) fn generation(&self) -> Arc<Generation> {
+        Arc::clone(&self.generation.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn may_write(&self) -> Result<()> {
+        if self.writable {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::ReadOnly, "the cache was opened read-only").with_path(&self.path))
+    }
+
+    /// The generation that the path names, with all that was appended to it until now.
+    pub(super) fn current(&self) -> Result<Arc<Generation>> {
+        const REOPENS_MAX: usize = 8;
+        for _ in 0..REOPENS_MAX {
+            let generation = self.generation();
+            let stat = generation.file.stat().map_err(|error| Error::io("read the cache file", &self.path, error))?;
+            if self.is_current(&generation, &stat)? {
+                return Ok(generation);
+            }
+            // A path that names nothing leaves readers with what they have.
+            if !self.is_there()? {
+                return Ok(generation);
+            }
+            self.reopen(&Settings::READING)?;
+        }
+        Ok(self.generation())
+    }
+
+    fn is_current(&self, generation: &Generation, stat: &Stat) -> Result<bool> {
+        if stat.nlink == 0 {
+            return Ok(false);
+        }
+        if self.path_check_is_due() && !(self.names(generation)? && generation.is_intact()) {
+            return Ok(false);
+        }
+        let caught_up = generation.catch_up(&self.path, stat)?;
+        let sealed = generation.view().sealed();
+        Ok(caught_up != CaughtUp::Shrunk && (!sealed || self.names(generation)?))
+    }
+
+    fn names(&self, generation: &Generation) -> Result<bool> {
+        names(&*self.env.disk, &self.path, &generation.stat)
+    }
+
+    fn is_there(&self) -> Result<bool> {
+        let named = self.env.disk.stat_path(&self.path);
+        Ok(named.map_err(|error| Error::io("look up the cache file", &self.path, error))?.is_some())
+    }
+
+    fn path_check_is_due(&self) -> bool {
+        let now = millis(&*self.env.clock);
+        let last = self.path_checked_ms.load(Ordering::Relaxed);
+        let due = now.saturating_sub(last) >= PATH_CHECK_MS;
+        due && self.path_checked_ms.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Opens what the path names now, unless another thread has done so.
+    pub(super) fn reopen(&self, settings: &Settings) -> Result<()> {
+        let mut current = self.generation.write().unwrap_or_else(PoisonError::into_inner);
+        if self.serves(&current)? {
+            return Ok(());
+        }
+        let (generation, aside) = open_generation(&self.env, &self.path, self.writable, settings)?;
+        *current = Arc::new(generation);
+        self.quarantined.lock().unwrap_or_else(PoisonError::into_inner).extend(aside);
+        Ok(())
+    }
+
+    /// Whether a generation is the path's file, unharmed, and opened by this process.
+    fn serves(&self, generation: &Generation) -> Result<bool> {
+        let stat = generation.file.stat().map_err(|error| Error::io("read the cache file", &self.path, error))?;
+        let own = generation.pid == (self.env.pid)();
+        Ok(own && stat.size >= generation.seen() && self.names(generation)? && generation.is_intact())
+    }
+
+    /// Makes a generation the current one, after a compaction.
+    pub(super) fn adopt(&self, generation: Arc<Generation>) {
+        *self.generation.write().unwrap_or_else(PoisonError::into_inner) = generation;
+    }
+
+    /// Puts the damaged file of a locked generation aside.
+    pub(super) fn quarantine(&self, guard: &WriteGuard) -> Result<()> {
+        debug_assert!(self.writable && guard.generation.pid == (self.env.pid)());
+        let aside = set_aside(&self.env, &self.path)?;
+        self.quarantined.lock().unwrap_or_else(PoisonError::into_inner).push(aside);
+        Ok(())
+    }
+
+    /// Files that were put aside since this state was opened.
+    pub(super) fn quarantined(&self) -> Vec<PathBuf> {
+        self.quarantined.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn millis(clock: &dyn Clock) -> u64 {
+    u64::try_from(clock.monotonic().as_millis()).unwrap_or(u64::MAX)
+}
