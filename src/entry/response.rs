@@ -23,16 +23,19 @@ pub struct StoredRequest {
 
 impl StoredRequest {
     /// The method, in upper case.
+    #[must_use]
     pub fn method(&self) -> &str {
         &self.method
     }
 
     /// The URL that was asked. Credentials in it read `REDACTED`.
+    #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
     /// The headers that were sent. Credentials in them read `REDACTED`.
+    #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }

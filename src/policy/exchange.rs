@@ -4,6 +4,7 @@
 //! or [`Exchange::after_send`], and so on. Time is an argument.
 
 use super::expire::Expire;
+use http::{HeaderMap, header};
 use std::{collections::BTreeSet, time::SystemTime};
 
 /// What a session does with the network and the cache.
@@ -59,6 +60,13 @@ pub(crate) enum First {
     Send(Forward),
     /// Fail: it may not be sent, and looking it up is not wanted either.
     Refuse,
+}
+
+/// What a look-up found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// When the first part of it expires, redirect hops included; `None` is never.
+    pub(crate) expires: Option<SystemTime>,
 }
 
 /// What to do after the look-up.
@@ -126,8 +134,13 @@ impl<'a> Exchange<'a> {
     pub(crate) fn first(&self) -> First {
         match self.rules.mode {
             // Offline replays whatever was recorded: the rules about methods and refreshing are those of recording.
-            Mode::Offline if self.wish.disabled => First::Refuse,
-            Mode::Offline => First::LookUp,
+            Mode::Offline => {
+                if self.wish.disabled {
+                    First::Refuse
+                } else {
+                    First::LookUp
+                }
+            }
             Mode::Cache if self.bypasses() => First::Send(Forward::Bypass),
             Mode::Cache if !self.rules.methods.contains(self.method) => First::Send(Forward::Method),
             Mode::Cache if self.wish.refresh => First::Send(Forward::Request),
@@ -135,30 +148,36 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// `found` is the time at which what was found expires, inner `None` being never; outer `None` is nothing found.
-    pub(crate) fn after_lookup(&self, found: Option<Option<SystemTime>>, now: SystemTime) -> Next {
-        match (self.rules.mode, found) {
-            (Mode::Offline, Some(_)) => Next::Serve,
-            (Mode::Offline, None) => Next::Refuse,
-            (Mode::Cache, None) => Next::Send(Forward::UriMiss),
-            (Mode::Cache, Some(Some(expires))) if now >= expires => Next::Send(Forward::Stale),
-            (Mode::Cache, Some(_)) => Next::Serve,
+    /// Whether what was found is served.
+    pub(crate) fn after_lookup(&self, found: Option<Found>, now: SystemTime) -> Next {
+        let offline = self.rules.mode == Mode::Offline;
+        match found {
+            None if offline => Next::Refuse,
+            None => Next::Send(Forward::UriMiss),
+            Some(found) if !offline && found.expires.is_some_and(|expires| now >= expires) => {
+                Next::Send(Forward::Stale)
+            }
+            Some(_) => Next::Serve,
         }
     }
 
     /// Whether a final response is stored.
-    pub(crate) fn after_send(&self, status: u16, now: SystemTime) -> Keep {
-        if self.rules.codes.contains(&status) { self.store(now) } else { Keep::Pass }
+    pub(crate) fn after_send(&self, status: u16, headers: &HeaderMap, now: SystemTime) -> Keep {
+        if self.rules.codes.contains(&status) { self.keep(headers, now) } else { Keep::Pass }
     }
 
     /// Whether a redirect is stored as part of the chain that it leads into. Its code need not be allowed.
-    pub(crate) fn after_redirect(&self, now: SystemTime) -> Keep {
-        self.store(now)
+    pub(crate) fn after_redirect(&self, headers: &HeaderMap, now: SystemTime) -> Keep {
+        self.keep(headers, now)
     }
 
-    fn store(&self, now: SystemTime) -> Keep {
-        let stores = self.rules.mode == Mode::Cache && !self.bypasses() && self.rules.methods.contains(self.method);
-        if stores { Keep::Store(self.expire().resolve(now)) } else { Keep::Pass }
+    fn keep(&self, headers: &HeaderMap, now: SystemTime) -> Keep {
+        let may_store = self.rules.mode == Mode::Cache && !self.bypasses() && self.rules.methods.contains(self.method);
+        let expires = self.expire().resolve(now);
+        let has_validator = headers.contains_key(header::ETAG) || headers.contains_key(header::LAST_MODIFIED);
+        // What is expired from the start is of use only if it can be revalidated.
+        let is_useful = has_validator || expires.is_none_or(|expires| now < expires);
+        if may_store && is_useful { Keep::Store(expires) } else { Keep::Pass }
     }
 
     fn bypasses(&self) -> bool {

@@ -20,7 +20,7 @@ pub enum Expire {
     /// Served until it is deleted. The default.
     #[default]
     Never,
-    /// Expired as soon as it is stored, so that it is fetched again each time; it stays there for offline use.
+    /// Fetched again each time. Only a response with a validator (`ETag`, `Last-Modified`) is stored, as expired.
     Immediately,
     /// Neither read from the cache nor stored.
     DoNotCache,
@@ -34,6 +34,7 @@ impl Expire {
     /// The absolute time at which something received at `now` expires; `None` is never.
     ///
     /// A span that leads past what the system's clock can express is never. `DoNotCache` expires at once.
+    #[must_use]
     pub fn resolve(self, now: SystemTime) -> Option<SystemTime> {
         match self {
             Self::Never => None,

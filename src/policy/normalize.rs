@@ -4,7 +4,7 @@
 
 use super::{json, redact, redact::Credentials};
 use crate::{Error, ErrorKind, Result};
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Write};
 use url::Url;
 
 /// Bodies over this size count as the bytes that they are.
@@ -32,7 +32,8 @@ pub(crate) fn url(redacted: &str) -> Result<String> {
     };
     let mut out = format!("{}://{host}", url.scheme());
     if let Some(port) = url.port() {
-        out.push_str(&format!(":{port}"));
+        // Writing to a String does not fail.
+        let _ = write!(out, ":{port}");
     }
     out.push_str(&respell(url.path(), Part::Path));
     if let Some(query) = url.query().map(pairs).filter(|query| !query.is_empty()) {
@@ -106,7 +107,7 @@ fn respell(text: &str, part: Part) -> String {
         if unreserved || delimiter {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            let _ = write!(out, "%{byte:02X}");
         }
         at += len;
     }

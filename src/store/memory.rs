@@ -1,6 +1,6 @@
 //! A store that lives as long as its process.
 
-use super::{Store, StoreStats};
+use super::{Store, StoreStats, Visitor};
 use crate::{
     Error, ErrorKind, Result,
     log::{Entry, Head, Times, Version, Write},
@@ -9,7 +9,6 @@ use bytes::Bytes;
 use std::{
     collections::HashMap,
     fmt,
-    ops::ControlFlow,
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -48,6 +47,7 @@ enum Value {
 
 impl MemoryStore {
     /// Makes an empty store.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
@@ -85,11 +85,10 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn visit(&self, each: &mut dyn FnMut(&[u8], Head) -> Result<ControlFlow<()>>) -> Result<()> {
+    fn visit(&self, each: &mut Visitor<'_>) -> Result<()> {
         let state = self.state();
-        let listed = |record: &Record| matches!(record.value, Value::Body { aux: false, .. });
-        let keys: Vec<_> =
-            state.records.iter().filter(|(_, record)| listed(record)).map(|(key, _)| key.clone()).collect();
+        let listed = state.records.iter().filter(|(_, record)| record.is_listed());
+        let keys: Vec<_> = listed.map(|(key, _)| key.clone()).collect();
         drop(state);
         for key in keys {
             let Some(entry) = self.state().entry(&key) else { continue };
@@ -136,7 +135,7 @@ impl State {
             Value::Body { body, .. } => Some(Entry::new(record.head.clone(), body.clone(), record.times, version)),
             Value::Alias { to, incarnation } => {
                 let target = self.records.get(to)?;
-                (target.incarnation == *incarnation)
+                (*incarnation == 0 || *incarnation == target.incarnation)
                     .then(|| Entry::new_alias(to.clone(), record.head.clone(), record.times, version))
             }
         }
@@ -146,7 +145,7 @@ impl State {
         match write {
             Write::Put { key, head, body, times, aux } => self.insert(key, head, times, Value::Body { body, aux }),
             Write::Alias { key, to, head, times } => {
-                // To nothing: 0 is no incarnation, so the alias stays dangling even if its target comes.
+                // 0: there is no target yet, and any will do.
                 let incarnation = self.records.get(&to).map_or(0, |target| target.incarnation);
                 self.insert(key, head, times, Value::Alias { to, incarnation });
             }

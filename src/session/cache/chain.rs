@@ -4,9 +4,9 @@ use super::{Cache, plan::STEPS_MAX};
 use crate::{
     Result,
     entry::{Key, StoredResponse, UrlEntry, decode_response, is_alias_head},
-    policy::key::Identity,
+    policy::{exchange::Found, key::Identity},
 };
-use std::{cmp::Reverse, time::SystemTime};
+use std::cmp::Reverse;
 
 /// A stored response and the redirects that led to it.
 #[derive(Debug, Clone)]
@@ -19,9 +19,9 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    /// When the first part of it expires; `None` is never.
-    pub(crate) fn expires_at(&self) -> Option<SystemTime> {
-        self.hops.iter().chain([&self.response]).filter_map(StoredResponse::expires_at).min()
+    /// What the policy needs to know of it.
+    pub(crate) fn found(&self) -> Found {
+        Found { expires: self.hops.iter().chain([&self.response]).filter_map(StoredResponse::expires_at).min() }
     }
 }
 

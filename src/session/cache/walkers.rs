@@ -103,15 +103,15 @@ impl Cache {
         let expires = expire.into().resolve(self.now());
         let mut all = Vec::new();
         self.visit(|key, _, body_len| all.push((key, body_len)))?;
-        let mut reset = 0;
+        let mut changed = 0;
         let mut rest = &all[..];
         while !rest.is_empty() {
             let (batch, after) = rest.split_at(batch_len(rest));
             let keys: Vec<_> = batch.iter().map(|(key, _)| *key).collect();
-            reset += self.change(|plan| count(plan, &keys, |plan, key| plan.reset_expiration(key, expires)))?;
+            changed += self.change(|plan| count(plan, &keys, |plan, key| plan.reset_expiration(key, expires)))?;
             rest = after;
         }
-        Ok(reset)
+        Ok(changed)
     }
 
     /// Calls `each` with key, response without body, and length of the body.

@@ -9,7 +9,7 @@ use std::{fmt, ops::ControlFlow, path::Path};
 /// Values and aliases under byte keys: what a [`Cache`](crate::Cache) needs of the place where it stores.
 ///
 /// A store knows neither HTTP nor expiry: it keeps what it is given until it is told otherwise, or until the
-/// entry's `drop_after_ms` has passed, whichever is first. It is shared between threads and, if it outlives the
+/// entry's `drop_after_ms` has passed and the store is compacted. It is shared between threads and, if it outlives the
 /// process, between processes.
 ///
 /// Laws:
@@ -17,7 +17,8 @@ use std::{fmt, ops::ControlFlow, path::Path};
 ///   promises to survive.
 /// * A batch is seen whole or not at all.
 /// * An alias leads to the key that it names for as long as that key is there without interruption. Overwriting the
-///   key keeps its aliases; once it is deleted they are absent for good, even if the key comes back.
+///   key keeps its aliases; once it is deleted they are absent for good, even if the key comes back. An alias of a
+///   key that is not there yet leads to it once it is.
 /// * A version changes with each write to its key, and never comes back.
 /// * An entry that cannot be read, because the medium is damaged, is an error or absent, never other bytes.
 pub trait Store: fmt::Debug + Send + Sync {
@@ -51,7 +52,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// Whatever keeps the store from answering, and any error of `each`.
-    fn visit(&self, each: &mut dyn FnMut(&[u8], Head) -> Result<ControlFlow<()>>) -> Result<()>;
+    fn visit(&self, each: &mut Visitor<'_>) -> Result<()>;
 
     /// How many values [`visit`](Store::visit) would see.
     ///
@@ -95,6 +96,9 @@ pub trait Store: fmt::Debug + Send + Sync {
     fn location(&self) -> Option<&Path>;
 }
 
+/// What [`Store::visit`] calls with each key and head.
+pub type Visitor<'a> = dyn FnMut(&[u8], Head) -> Result<ControlFlow<()>> + 'a;
+
 /// What a store says about itself. A store that does not know a number says 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -111,6 +115,7 @@ pub struct StoreStats {
 
 impl StoreStats {
     /// Makes the numbers, for implementers of stores.
+    #[must_use]
     pub fn new(entries: u64, live_bytes: u64, dead_bytes: u64, file_bytes: u64) -> Self {
         Self { entries, live_bytes, dead_bytes, file_bytes }
     }
