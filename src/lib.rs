@@ -7,6 +7,8 @@ pub mod log;
 #[cfg(feature = "session")]
 mod policy;
 #[cfg(feature = "session")]
+mod replay;
+#[cfg(feature = "session")]
 mod session;
 #[cfg(feature = "session")]
 pub mod store;
@@ -17,4 +19,7 @@ pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "session")]
 pub use policy::{Expire, Mode};
 #[cfg(feature = "session")]
-pub use session::cache::{Cache, CacheStats, Responses};
+pub use session::{
+    Backend, Body, Cache, CacheDisabled, CacheStats, CacheStatus, CachedSession, CachedSessionBuilder, HopOptions,
+    Link, Request, RequestBuilder, Response, Responses, Timeout, Transport, WireBody,
+};

@@ -162,6 +162,7 @@ impl Cache {
             for entry in plan.listed(&identity)? {
                 any |= plan.delete(entry.key, |_| true)?;
             }
+            plan.unlist(&identity)?;
             Ok(any)
         })
     }
@@ -256,6 +257,11 @@ impl Cache {
     /// response.
     pub(crate) fn save_chain(&self, hops: &[StoredResponse], response: &StoredResponse) -> Result<Key> {
         self.change(|plan| plan.put_chain(hops, response))
+    }
+
+    /// Stores redirects, first asked first, the last of which led to what is stored under `to` already.
+    pub(crate) fn save_hops(&self, hops: &[StoredResponse], to: Key) -> Result<()> {
+        self.change(|plan| if plan.is_there(to)? { plan.put_hops(hops, to) } else { Ok(()) })
     }
 
     pub(crate) fn store(&self) -> &dyn Store {

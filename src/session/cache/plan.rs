@@ -53,6 +53,11 @@ impl<'a> Plan<'a> {
         Ok(from == key || self.path(from)?.iter().any(|(step, _)| *step == key))
     }
 
+    /// Empties the list of a URL and body, whatever it names.
+    pub(super) fn unlist(&mut self, identity: &Identity) -> Result<()> {
+        self.urls.remove_all(self.store, &identity.list_key())
+    }
+
     /// What is listed under the URL and body of a request.
     pub(super) fn listed(&mut self, identity: &Identity) -> Result<Vec<UrlEntry>> {
         self.urls.items(self.store, &identity.list_key())
@@ -61,15 +66,20 @@ impl<'a> Plan<'a> {
     /// Stores a response, then the redirects that led to it, last first, each as an alias of the next.
     pub(super) fn put_chain(&mut self, hops: &[StoredResponse], response: &StoredResponse) -> Result<Key> {
         let last = self.put(response)?;
-        let mut to = last;
-        let mut seen = HashSet::from([last]);
+        self.put_hops(hops, last)?;
+        Ok(last)
+    }
+
+    /// Stores redirects, last first, each as an alias of the next, and the last one of `to`.
+    pub(super) fn put_hops(&mut self, hops: &[StoredResponse], mut to: Key) -> Result<()> {
+        let mut seen = HashSet::from([to]);
         for hop in hops.iter().rev() {
             // A site may redirect to the URL that was asked, to set a cookie. The later answer counts.
             if seen.insert(Identity::of(&hop.request)?.key()) {
                 to = self.put_hop(hop, to)?;
             }
         }
-        Ok(last)
+        Ok(())
     }
 
     /// Stores a response under the key of its request, and lists it under its URL.
@@ -143,11 +153,11 @@ impl<'a> Plan<'a> {
 
     /// Applies the batch, all or nothing. `Conflict` if something read for it has changed.
     pub(super) fn commit(mut self) -> Result<()> {
-        if self.writes.is_empty() {
-            return Ok(());
-        }
         self.urls.finish(self.now_ms, &mut self.writes)?;
         self.aliases.finish(self.now_ms, &mut self.writes)?;
+        if self.writes.iter().all(|write| matches!(write, Write::Expect { .. })) {
+            return Ok(());
+        }
         self.store.commit(self.writes)
     }
 
