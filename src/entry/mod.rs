@@ -4,6 +4,8 @@ mod codec;
 mod index;
 mod key;
 mod response;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use codec::{ALIAS_HEAD, decode_response, encode_response, is_alias_head};
 pub(crate) use index::{INLINE_MAX, Index, Item, PAGE_MAX, UrlEntry, page_key};

@@ -19,6 +19,8 @@ pub struct StoredRequest {
     pub(crate) body_digest: Option<[u8; 32]>,
     pub(crate) partition: Option<[u8; 16]>,
     pub(crate) variant: Option<[u8; 32]>,
+    /// Of the text that a `key_fn` gave: then it is the key, and method, URL and body are not.
+    pub(crate) name: Option<[u8; 32]>,
 }
 
 impl StoredRequest {

@@ -188,3 +188,99 @@ impl<'a> Exchange<'a> {
         self.wish.expire.unwrap_or(self.rules.expire)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    const NOW: SystemTime = UNIX_EPOCH;
+
+    fn offline() -> Rules {
+        Rules { mode: Mode::Offline, ..Rules::default() }
+    }
+
+    fn asks(expire: Option<Expire>, refresh: bool, disabled: bool) -> Wish {
+        Wish { expire, refresh, disabled }
+    }
+
+    #[test]
+    fn the_first_step_follows_from_mode_method_and_wish() {
+        let (cache, offline) = (Rules::default(), offline());
+        let plain = Wish::default();
+        for (rules, wish, method, want) in [
+            (&cache, plain, "GET", First::LookUp),
+            (&cache, plain, "POST", First::Send(Forward::Method)),
+            (&cache, asks(None, true, false), "GET", First::Send(Forward::Request)),
+            (&cache, asks(None, true, true), "GET", First::Send(Forward::Bypass)),
+            (&cache, asks(Some(Expire::DoNotCache), false, false), "GET", First::Send(Forward::Bypass)),
+            (&offline, plain, "GET", First::LookUp),
+            (&offline, plain, "POST", First::LookUp),
+            (&offline, asks(None, true, false), "GET", First::LookUp),
+            (&offline, asks(None, false, true), "GET", First::Refuse),
+        ] {
+            assert_eq!(Exchange::new(rules, wish, method).first(), want, "{:?} {wish:?} {method}", rules.mode);
+        }
+    }
+
+    #[test]
+    fn what_is_found_is_served_until_it_expires_and_offline_for_ever() {
+        let (cache, offline) = (Rules::default(), offline());
+        let found = |expires| Some(Found { expires });
+        let later = NOW + Duration::from_millis(1);
+        for (rules, found, want) in [
+            (&cache, None, Next::Send(Forward::UriMiss)),
+            (&cache, found(None), Next::Serve),
+            (&cache, found(Some(later)), Next::Serve),
+            (&cache, found(Some(NOW)), Next::Send(Forward::Stale)),
+            (&offline, None, Next::Refuse),
+            (&offline, found(None), Next::Serve),
+            (&offline, found(Some(NOW)), Next::Serve),
+        ] {
+            let next = Exchange::new(rules, Wish::default(), "GET").after_lookup(found, NOW);
+            assert_eq!(next, want, "{:?} {found:?}", rules.mode);
+        }
+    }
+
+    #[test]
+    fn an_answer_is_stored_if_code_method_mode_and_wish_allow_it() {
+        let (cache, offline) = (Rules::default(), offline());
+        let minute = Expire::After(Duration::from_secs(60));
+        let until = Some(NOW + Duration::from_secs(60));
+        for (rules, wish, method, status, want) in [
+            (&cache, Wish::default(), "GET", 200, Keep::Store(None)),
+            (&cache, Wish::default(), "GET", 404, Keep::Pass),
+            (&cache, Wish::default(), "GET", 302, Keep::Pass),
+            (&cache, Wish::default(), "POST", 200, Keep::Pass),
+            (&cache, asks(Some(minute), false, false), "GET", 200, Keep::Store(until)),
+            (&cache, asks(None, true, false), "GET", 200, Keep::Store(None)),
+            (&cache, asks(None, false, true), "GET", 200, Keep::Pass),
+            (&cache, asks(Some(Expire::DoNotCache), false, false), "GET", 200, Keep::Pass),
+            (&cache, asks(Some(Expire::Immediately), false, false), "GET", 200, Keep::Pass),
+            (&offline, Wish::default(), "GET", 200, Keep::Pass),
+        ] {
+            let keep = Exchange::new(rules, wish, method).after_send(status, &HeaderMap::new(), NOW);
+            assert_eq!(keep, want, "{:?} {wish:?} {method} {status}", rules.mode);
+        }
+    }
+
+    #[test]
+    fn what_expires_at_once_is_stored_if_it_can_be_revalidated() {
+        let rules = Rules { expire: Expire::Immediately, ..Rules::default() };
+        for name in [header::ETAG, header::LAST_MODIFIED] {
+            let headers = HeaderMap::from_iter([(name, HeaderValue::from_static("x"))]);
+            let keep = Exchange::new(&rules, Wish::default(), "GET").after_send(200, &headers, NOW);
+            assert_eq!(keep, Keep::Store(Some(NOW)));
+        }
+    }
+
+    #[test]
+    fn a_redirect_is_stored_whatever_the_allowed_codes() {
+        let rules = Rules::default();
+        let get = Exchange::new(&rules, Wish::default(), "GET");
+        assert_eq!(get.after_redirect(&HeaderMap::new(), NOW), Keep::Store(None));
+        let post = Exchange::new(&rules, Wish::default(), "POST");
+        assert_eq!(post.after_redirect(&HeaderMap::new(), NOW), Keep::Pass);
+    }
+}

@@ -221,3 +221,94 @@ fn quote(string: &str, out: &mut Vec<u8>) {
     }
     out.push(b'"');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(text: &str) -> Option<String> {
+        canonical(text, &mut Credentials::default()).map(|bytes| String::from_utf8(bytes).unwrap())
+    }
+
+    #[test]
+    fn spellings_of_one_document_have_one_form() {
+        for (text, want) in [
+            (r#" { "b" : 1 , "a" : { "d" : [ ] , "c" : null } } "#, r#"{"a":{"c":null,"d":[]},"b":1}"#),
+            (r#""\u0041\/\ud83d\ude00\n""#, "\"A/😀\\u000a\""),
+            (r#"["x" , true,false ]"#, r#"["x",true,false]"#),
+            ("\t-0.5E+10\r\n", "-0.5E+10"),
+        ] {
+            assert_eq!(form(text).as_deref(), Some(want), "{text}");
+        }
+    }
+
+    #[test]
+    fn different_documents_have_different_forms() {
+        for (a, b) in [
+            ("[1,2]", "[2,1]"),
+            ("1", "1.0"),
+            ("123456789012345678901234567890", "123456789012345678901234567891"),
+            (r#"{"a":1}"#, r#"{"a":1,"a":1}"#),
+            (r#"{"a":1,"a":2}"#, r#"{"a":2,"a":1}"#),
+            (r#""1""#, "1"),
+            (r#"{"a":""}"#, r#"{"a":null}"#),
+            (r#"{"a,b":1}"#, r#"{"a":1,"b":1}"#),
+            (r#""\"""#, r#""\\""#),
+        ] {
+            assert!(form(a).is_some() && form(b).is_some(), "{a} {b}");
+            assert_ne!(form(a), form(b));
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_has_no_form() {
+        let deep = "[".repeat(200) + &"]".repeat(200);
+        for text in [
+            "",
+            " ",
+            "{",
+            "[1,]",
+            "[,1]",
+            r#"{"a":1,}"#,
+            r#"{"a"}"#,
+            "{a:1}",
+            "01",
+            "+1",
+            ".5",
+            "1.",
+            "1e",
+            "tru",
+            "1 2",
+            "\"a",
+            "\"\n\"",
+            r#""\x""#,
+            r#""\ud800""#,
+            r#""\udc00""#,
+            r#""\ud800\u0041""#,
+            r#""\u00g0""#,
+            "nan",
+            &deep,
+        ] {
+            assert_eq!(form(text), None, "{text}");
+        }
+        assert!(form(&("[".repeat(128) + &"]".repeat(128))).is_some());
+        assert!(form(&("[".repeat(129) + &"]".repeat(129))).is_none());
+    }
+
+    #[test]
+    fn secrets_are_taken_out_at_any_depth() {
+        let mut found = Credentials::default();
+        let text = r#"{"a":[{"API-key":"s1"}],"Pass\u0077ord":{"x":[1]},"n":1}"#;
+        let form = canonical(text, &mut found).unwrap();
+        let want = r#"{"Password":"REDACTED","a":[{"API-key":"REDACTED"}],"n":1}"#;
+        assert_eq!(String::from_utf8(form).unwrap(), want);
+        assert_eq!(found.len(), 2);
+    }
+
+    #[test]
+    fn secrets_of_a_text_that_proves_ill_formed_are_not_counted() {
+        let mut found = Credentials::default();
+        assert_eq!(canonical(r#"{"token":"s"} x"#, &mut found), None);
+        assert!(found.is_empty());
+    }
+}

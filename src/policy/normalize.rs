@@ -130,3 +130,90 @@ fn kind(content_type: &[u8]) -> &'static str {
         _ => "bytes",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_of_one_url_have_one_form() {
+        for (text, want) in [
+            ("HTTP://X.org:80/?", "http://x.org/"),
+            ("https://x.org:443", "https://x.org/"),
+            ("http://x.org:8080/#f", "http://x.org:8080/"),
+            ("http://x.org/?b=1&a=2&a=1", "http://x.org/?a=1&a=2&b=1"),
+            ("http://x.org/a/./b/../c", "http://x.org/a/c"),
+            ("http://x.org/%7euser/%c3%a9|", "http://x.org/~user/%C3%A9%7C"),
+            ("http://x.org/é?q=é+1&&", "http://x.org/%C3%A9?q=%C3%A9%201"),
+            ("http://x.org/?x=%7E+%20", "http://x.org/?x=~%20%20"),
+            ("http://x.org/?u=http://y/", "http://x.org/?u=http%3A%2F%2Fy%2F"),
+            ("http://bücher.test/", "http://xn--bcher-kva.test/"),
+            ("http://[::1]:80/", "http://[::1]/"),
+        ] {
+            assert_eq!(url(text).unwrap(), want, "{text}");
+            assert_eq!(url(want).unwrap(), want, "the form of {want} is itself");
+        }
+    }
+
+    #[test]
+    fn different_urls_have_different_forms() {
+        for (a, b) in [
+            ("http://x.org/?k", "http://x.org/?k="),
+            ("http://x.org/?a=1&k=", "http://x.org/?a=1"),
+            ("http://x.org/?a=1", "http://x.org/?a=1&a=1"),
+            ("http://x.org/a//b", "http://x.org/a/b"),
+            ("http://x.org/a/", "http://x.org/a"),
+            ("http://x.org/a%2Fb", "http://x.org/a/b"),
+            ("http://x.org/?a=%26b=1", "http://x.org/?a=&b=1"),
+            ("http://x.org/?a=%2B", "http://x.org/?a=+"),
+            ("http://x.org/?a=%E9", "http://x.org/?a=%EF%BF%BD"),
+            ("http://x.org/?a=%%341", "http://x.org/?a=A"),
+            ("http://x.org/?a=%zz", "http://x.org/?a=%25zz"),
+            ("http://x.org/A", "http://x.org/a"),
+            ("http://x.org/", "https://x.org/"),
+            ("http://x.org/", "http://x.org:81/"),
+            ("http://x.org/?a=1;b=2", "http://x.org/?a=1&b=2"),
+        ] {
+            assert_ne!(url(a).unwrap(), url(b).unwrap(), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_with_a_host_is_invalid() {
+        for text in ["", "x", "/a", "http://", "http://[", "data:,x", "mailto:a@b", "file:///x"] {
+            assert_eq!(url(text).unwrap_err().kind(), ErrorKind::InvalidInput, "{text}");
+        }
+    }
+
+    fn form<'a>(content_type: &str, text: &'a str) -> Option<(&'static str, String)> {
+        let mut found = Credentials::default();
+        let body: Option<Body<'a>> = body(Some(content_type.as_bytes()), text.as_bytes(), &mut found);
+        body.map(|body| (body.kind, String::from_utf8(body.bytes.into_owned()).unwrap()))
+    }
+
+    #[test]
+    fn a_body_is_normalised_as_its_type_says() {
+        for (content_type, text, kind, want) in [
+            ("application/json", r#"{"b":1, "a":2}"#, "json", r#"{"a":2,"b":1}"#),
+            ("application/problem+JSON ; charset=utf-8", "[ 1 ]", "json", "[1]"),
+            ("application/json", "{x", "bytes", "{x"),
+            ("application/x-www-form-urlencoded", "b=1&a=%41&k", "form", "a=A&b=1&k"),
+            ("application/x-www-form-urlencoded", "b=1&Api%5FKey=s", "form", "Api_Key=REDACTED&b=1"),
+            ("text/plain", r#"{"b":1, "a":2}"#, "bytes", r#"{"b":1, "a":2}"#),
+            ("", "b&a", "bytes", "b&a"),
+        ] {
+            assert_eq!(form(content_type, text), Some((kind, want.to_owned())), "{content_type} {text}");
+        }
+        assert_eq!(form("application/json", ""), None);
+    }
+
+    #[test]
+    fn a_body_that_is_too_large_or_no_text_counts_as_bytes() {
+        let limit = format!("[{}]", " ".repeat(BODY_LEN_MAX - 2));
+        assert_eq!(form("application/json", &limit), Some(("json", "[]".to_owned())));
+        let over = format!("[{}]", " ".repeat(BODY_LEN_MAX - 1));
+        assert_eq!(form("application/json", &over), Some(("bytes", over.clone())));
+        let body = body(Some(b"application/json"), b"\"\xff\"", &mut Credentials::default()).unwrap();
+        assert_eq!((body.kind, &body.bytes[..]), ("bytes", &b"\"\xff\""[..]));
+    }
+}

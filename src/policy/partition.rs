@@ -107,3 +107,48 @@ fn slow_hash(secret: &[u8], salt: &Salt) -> Result<[u8; 16]> {
         .map_err(failed)?;
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn credentials(value: &str) -> Credentials {
+        let mut credentials = Credentials::default();
+        credentials.push("token", value);
+        credentials
+    }
+
+    /// The same as `argon2.low_level.hash_secret_raw(secret, salt, 2, 19456, 1, 16, Type.ID)` of argon2-cffi.
+    #[test]
+    fn the_hash_is_argon2id_with_the_parameters_that_files_depend_on() {
+        let hash = slow_hash(b"password", &[1; 16]).unwrap();
+        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "6010f23f1007e6a1bbb75be4464f4fa7");
+    }
+
+    #[test]
+    fn a_partition_depends_on_the_credentials_and_the_salt_alone() {
+        let (one, other) = (Partitions::new().unwrap(), Partitions::new().unwrap());
+        let salt = [1; 16];
+        let alice = one.of(&credentials("alice"), &salt).unwrap();
+        assert!(alice.is_some());
+        assert_eq!(one.of(&credentials("alice"), &salt).unwrap(), alice);
+        assert_eq!(other.of(&credentials("alice"), &salt).unwrap(), alice);
+        assert_ne!(one.of(&credentials("bob"), &salt).unwrap(), alice);
+        assert_ne!(one.of(&credentials("alice"), &[2; 16]).unwrap(), alice);
+        assert_ne!(one.of(&named("alice"), &salt).unwrap(), alice);
+        assert_eq!(one.of(&Credentials::default(), &salt).unwrap(), None);
+    }
+
+    #[test]
+    fn the_memo_forgets_the_oldest() {
+        let mut memo = Memo::default();
+        let id = |n: usize| key::digest(&[&n.to_be_bytes()]);
+        for n in 0..=MEMO_LEN_MAX {
+            memo.insert(id(n), [0; 16]);
+            memo.insert(id(n), [0; 16]);
+        }
+        assert_eq!((memo.partitions.len(), memo.order.len()), (MEMO_LEN_MAX, MEMO_LEN_MAX));
+        assert!(!memo.partitions.contains_key(&id(0)) && memo.partitions.contains_key(&id(MEMO_LEN_MAX)));
+    }
+}

@@ -285,3 +285,139 @@ fn form_decode(text: &str) -> Vec<u8> {
 fn split(text: &str, at: char) -> (&str, Option<&str>) {
     text.split_once(at).map_or((text, None), |(before, after)| (before, Some(after)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> (String, usize) {
+        let mut found = Credentials::default();
+        (url(text, &mut found), found.len())
+    }
+
+    #[test]
+    fn secret_names_are_recognised_in_any_spelling() {
+        for name in [
+            "Authorization",
+            "proxy-authorization",
+            "COOKIE",
+            "X-Api-Key",
+            "api_key",
+            "apikey",
+            "API-KEY",
+            "accessToken",
+            "access_token",
+            "user[password]",
+            "auth.token",
+            "X-Amz-Signature",
+            "client_secret",
+            "x-goog-api-key",
+        ] {
+            assert!(is_secret(name), "{name}");
+        }
+        for name in ["", "key", "page", "accept", "tokens", "cookie_consent", "etag", "design"] {
+            assert!(!is_secret(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_taken_out_of_urls() {
+        for (text, want, found) in [
+            ("http://x.org/a?b=1#c", "http://x.org/a?b=1#c", 0),
+            ("http://x.org/?api_key=s&b=1", "http://x.org/?api_key=REDACTED&b=1", 1),
+            ("http://x.org/?a=1&Api%5Fkey=s%26t", "http://x.org/?a=1&Api%5Fkey=REDACTED", 1),
+            ("http://x.org/?a=1;token=s", "http://x.org/?a=1;token=REDACTED", 1),
+            ("http://x.org/?token", "http://x.org/?token", 0),
+            ("http://x.org/?token=", "http://x.org/?token=REDACTED", 1),
+            ("http://x.org/#access_token=s&x=1", "http://x.org/#access_token=REDACTED&x=1", 1),
+            ("http://x.org/#/p?token=s", "http://x.org/#/p?token=REDACTED", 1),
+            ("http://x.org/?to\tken=s", "http://x.org/?token=REDACTED", 1),
+            ("http://user:pw@x.org/", "http://x.org/", 1),
+            ("http://user@x.org/?sig=s", "http://x.org/?sig=REDACTED", 2),
+            ("http:\\\\user:pw@x.org\\a", "http://x.org/a", 1),
+            ("http:user:pw@x.org/a", "http://x.org/a", 1),
+            ("//user:pw@x.org/a", "//x.org/a", 1),
+            ("/a@b?x=u@v", "/a@b?x=u@v", 0),
+            ("../a?secret=s", "../a?secret=REDACTED", 1),
+            ("?secret=s", "?secret=REDACTED", 1),
+            ("http://user:pw@[bad/", "REDACTED@[bad/", 1),
+        ] {
+            assert_eq!(shown(text), (want.to_owned(), found), "{text}");
+            assert_eq!(shown(want).0, want, "redacting twice changes nothing");
+        }
+    }
+
+    #[test]
+    fn spellings_of_a_secret_are_the_same_credential() {
+        let all = |text: &str| {
+            let mut found = Credentials::default();
+            url(text, &mut found);
+            found.to_bytes()
+        };
+        assert_eq!(all("http://x/?api_key=a%41+"), all("http://x/?API%2DKEY=%61A%20"));
+        assert_ne!(all("http://x/?api_key=a"), all("http://x/?api_key=b"));
+        assert_ne!(all("http://a:b@x/"), all("http://ab@x/"));
+    }
+
+    #[test]
+    fn headers_lose_their_secrets_and_keep_their_repeats() {
+        let mut sent = HeaderMap::new();
+        for (name, value) in [
+            ("accept", "a"),
+            ("accept", "b"),
+            ("cookie", "c1"),
+            ("authorization", "Bearer t"),
+            ("x-api-key", "k"),
+            ("referer", "http://u:p@x.org/?token=s"),
+        ] {
+            sent.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let mut found = Credentials::default();
+        let stored = headers(&sent, &mut found);
+        let shown: Vec<_> = stored.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        let want = [
+            ("accept", "a"),
+            ("accept", "b"),
+            ("cookie", REDACTED),
+            ("authorization", REDACTED),
+            ("x-api-key", REDACTED),
+            ("referer", "http://x.org/?token=REDACTED"),
+        ];
+        assert_eq!(shown, want);
+        assert_eq!(found.len(), 3);
+    }
+
+    #[test]
+    fn digest_authentication_counts_by_user_and_realm() {
+        let who = |text: &'static str| credential(&HeaderValue::from_static(text));
+        let a = who(r#"Digest username="a, \"b\"", realm="r", nonce="1", response="x=2", nc=00000001"#);
+        assert_eq!(a, who(r#"digest nonce="2",realm="r",  username="a, \"b\"", response="y""#));
+        assert_ne!(a, who(r#"Digest username="a", realm="r", nonce="1""#));
+        assert_ne!(a, who(r#"Digest username="a, \"b\"", realm="s", nonce="1""#));
+        assert_ne!(who("Basic a"), who("Basic b"));
+    }
+
+    #[test]
+    fn location_loses_its_secrets_and_else_stays_as_it_is() {
+        for (value, want) in [
+            (&b"/next?token=s"[..], &b"/next?token=REDACTED"[..]),
+            (b"http://x.org", b"http://x.org"),
+            (b"//u:p@x.org/", b"//x.org/"),
+            (b"/\xe9?a=1", b"/\xe9?a=1"),
+        ] {
+            let mut received = HeaderMap::new();
+            received.insert(header::LOCATION, HeaderValue::from_bytes(value).unwrap());
+            received.insert(header::SET_COOKIE, HeaderValue::from_static("token=s"));
+            let stored = response_headers(&received);
+            assert_eq!(stored[header::LOCATION].as_bytes(), want);
+            assert_eq!(stored[header::SET_COOKIE], "token=s");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_credential() {
+        let mut found = Credentials::default();
+        found.push("token", "swordfish");
+        assert_eq!(format!("{found:?}"), "Credentials(1)");
+    }
+}

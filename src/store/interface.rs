@@ -52,7 +52,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// Whatever keeps the store from answering, and any error of `each`.
-    fn visit(&self, each: &mut Visitor<'_>) -> Result<()>;
+    fn visit(&self, each: Visitor<'_>) -> Result<()>;
 
     /// How many values [`visit`](Store::visit) would see.
     ///
@@ -97,7 +97,7 @@ pub trait Store: fmt::Debug + Send + Sync {
 }
 
 /// What [`Store::visit`] calls with each key and head.
-pub type Visitor<'a> = dyn FnMut(&[u8], Head) -> Result<ControlFlow<()>> + 'a;
+pub type Visitor<'a> = &'a mut (dyn FnMut(&[u8], Head) -> Result<ControlFlow<()>> + 'a);
 
 /// What a store says about itself. A store that does not know a number says 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

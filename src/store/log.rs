@@ -52,7 +52,7 @@ impl Store for LogStore {
         self.log.apply(&writes)
     }
 
-    fn visit(&self, each: &mut Visitor<'_>) -> Result<()> {
+    fn visit(&self, each: Visitor<'_>) -> Result<()> {
         for item in self.log.iter() {
             let (key, head) = item?;
             if each(&key, head)?.is_break() {

@@ -85,7 +85,7 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn visit(&self, each: &mut Visitor<'_>) -> Result<()> {
+    fn visit(&self, each: Visitor<'_>) -> Result<()> {
         let state = self.state();
         let listed = state.records.iter().filter(|(_, record)| record.is_listed());
         let keys: Vec<_> = listed.map(|(key, _)| key.clone()).collect();
