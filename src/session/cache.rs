@@ -4,6 +4,8 @@ mod chain;
 mod lists;
 mod plan;
 mod salt;
+#[cfg(test)]
+mod tests;
 mod walkers;
 
 pub(crate) use chain::{Chain, Whose};
