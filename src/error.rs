@@ -105,21 +105,25 @@ impl Error {
     }
 
     /// What went wrong.
+    #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
     /// The file or folder, where there is one.
+    #[must_use]
     pub fn path(&self) -> Option<&Path> {
         self.0.path.as_deref()
     }
 
     /// The byte offset in the file, where there is one.
+    #[must_use]
     pub fn offset(&self) -> Option<u64> {
         self.0.offset
     }
 
     /// The URL with credentials redacted, where there is one.
+    #[must_use]
     pub fn url(&self) -> Option<&str> {
         self.0.url.as_deref()
     }

@@ -263,7 +263,8 @@ impl<'a> Plan<'a> {
     }
 
     fn write(&self, generation: &Generation, path: &Path) -> Result<()> {
-        const PADDING: [u8; RECORD_ALIGN as usize] = [0; RECORD_ALIGN as usize];
+        const PADDING: [u8; 8] = [0; 8];
+        const _: () = assert!(PADDING.len() as u64 == RECORD_ALIGN);
         let mut bufs = Vec::with_capacity(self.drafts.len() * 5);
         for (draft, header) in self.drafts.iter().zip(&self.headers) {
             let pieces = [header, draft.key, draft.head, draft.body];

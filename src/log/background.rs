@@ -5,6 +5,7 @@ use super::{
     generation::Generation,
     header::{FileHeader, Slot},
     layout::LOG_START,
+    plant::{Bug, planted},
     shared::{Settings, Shared},
     view::View,
 };
@@ -65,11 +66,33 @@ impl Shared {
 
     /// Writes a slot if much was synced since the last one. The caller holds the writer lock.
     pub(super) fn write_due_slot(&self, generation: &Generation) {
-        let synced = generation.synced();
-        if synced >= generation.slots().synced() + SLOT_EVERY_BYTES {
+        if generation.synced() >= generation.slots().synced() + SLOT_EVERY_BYTES {
             // A slot is a hint: without it a later damage near the end would be taken for a torn tail.
-            let _ = write_slot(generation, synced);
+            let _ = self.write_slot(generation);
         }
+    }
+
+    /// Notes in the file that all of it is synced. The caller holds the writer lock, so nobody appends meanwhile.
+    fn write_slot(&self, generation: &Generation) -> Result<()> {
+        // Others may have written slots since this process read them; theirs must not be the one that is overwritten.
+        let mut slots = generation.reread_slots();
+        let end = generation.seen();
+        if slots.synced() >= end {
+            return Ok(());
+        }
+        // This sync also settles the slot that was written last, so that no crash can hit both.
+        if !planted(Bug::SlotAhead) {
+            let synced = generation.file.sync_data();
+            synced.map_err(|error| {
+                let error = Error::io("sync the cache file", &self.path, error);
+                generation.poison(&error);
+                error
+            })?;
+        }
+        let slot = Slot::without_index(&generation.header, &generation.view(), end);
+        let (offset, bytes) = slots.advance(slot, generation.header.file_id);
+        write_at(&*generation.file, &mut [IoSlice::new(&bytes)], offset)
+            .map_err(|error| Error::io("write a slot", &self.path, error))
     }
 
     /// Makes everything that was written durable.
@@ -87,11 +110,12 @@ impl Shared {
         if generation.pid != (self.env.pid)() || !generation.written.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
-        generation.wait_until_synced(generation.seen(), &*self.env.disk, &self.path)?;
+        if !planted(Bug::SlotAhead) {
+            generation.wait_until_synced(generation.seen(), &*self.env.disk, &self.path)?;
+        }
         let guard = self.lock(settings)?;
-        let synced = guard.generation.synced();
-        if synced > guard.generation.slots().synced() {
-            write_slot(&guard.generation, synced).map_err(|error| Error::io("write a slot", &self.path, error))?;
+        if planted(Bug::SlotAhead) || generation.synced() > guard.generation.slots().synced() {
+            self.write_slot(&guard.generation)?;
         }
         Ok(())
     }
@@ -102,17 +126,6 @@ impl Drop for Shared {
         // The end of a handle that nobody closed: the same, without anyone to tell of an error.
         let _ = self.close(&Settings { lock_timeout: Duration::from_millis(100), ..Settings::READING });
     }
-}
-
-fn write_slot(generation: &Generation, synced: u64) -> std::io::Result<()> {
-    let slot = Slot::without_index(&generation.header, &generation.view(), synced);
-    // Others may have written slots since this process read them; theirs must not be the one that is overwritten.
-    let mut slots = generation.reread_slots();
-    if slots.synced() >= synced {
-        return Ok(());
-    }
-    let (offset, bytes) = slots.advance(slot, generation.header.file_id);
-    write_at(&*generation.file, &mut [IoSlice::new(&bytes)], offset)
 }
 
 fn run(shared: &Weak<Shared>) {

@@ -46,6 +46,7 @@ pub struct CheckReport {
 
 impl CheckReport {
     /// Whether everything is as it should be. A torn end is: it holds nothing that was acknowledged.
+    #[must_use]
     pub fn is_sound(&self) -> bool {
         matches!(self.end, LogEnd::Clean | LogEnd::Torn) && self.void_batches.is_empty() && self.unreadable.is_empty()
     }

@@ -125,7 +125,7 @@ impl Generation {
 
     /// Everything below is on the medium, as far as this process knows.
     pub(super) fn synced(&self) -> u64 {
-        if planted(Bug::SlotAhead) { self.seen() } else { self.sync_state().synced }
+        self.sync_state().synced
     }
 
     /// Marks the file as one on which durable writes can no longer be promised.

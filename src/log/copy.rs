@@ -55,7 +55,7 @@ impl<'a> Copier<'a> {
             // One bad record costs itself and no other; it is counted, and `check` names it.
             let Some(read) = self.old.read(loc, None, Want::Body, self.counters)? else { continue };
             if read.header.drop_after_ms >= drop_before && self.may_resolve(&read) {
-                self.copy(read)?;
+                self.copy(&read)?;
             }
         }
         Ok(())
@@ -110,7 +110,7 @@ impl<'a> Copier<'a> {
             Kind::Put | Kind::Alias => {
                 let loc = Loc::of(found);
                 match self.old.read(loc, None, Want::Body, self.counters)? {
-                    Some(read) => self.copy(read),
+                    Some(read) => self.copy(&read),
                     None => Ok(()),
                 }
             }
@@ -127,7 +127,7 @@ impl<'a> Copier<'a> {
     }
 
     /// Copies a value or an alias; bodies that stood elsewhere in the old file are made part of the record.
-    fn copy(&mut self, read: Read) -> Result<()> {
+    fn copy(&mut self, read: &Read) -> Result<()> {
         let mut header = read.header;
         if header.extents() && header.body_len > INLINE_BODY_MAX {
             let table = self.copy_in_chunks(&read.body)?;

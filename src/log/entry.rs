@@ -15,6 +15,7 @@ pub struct Times {
 
 impl Times {
     /// Times of an entry that is never dropped.
+    #[must_use]
     pub fn kept(created_ms: i64) -> Self {
         Self { created_ms, drop_after_ms: i64::MAX }
     }
@@ -32,6 +33,7 @@ pub struct Version {
 
 impl Version {
     /// Makes a version, for implementers of stores: `number` must differ between two states of a key.
+    #[must_use]
     pub fn new(generation: u64, number: u64) -> Self {
         Self { generation, number }
     }

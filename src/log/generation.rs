@@ -60,6 +60,11 @@ impl Generation {
     /// Opens the file that a path names, and reads all of its records.
     pub(super) fn open(env: &Env, path: &Path, access: Access) -> Result<Self> {
         let file = env.disk.open(path, access).map_err(|error| Error::io("open the cache file", path, error))?;
+        Self::load(env, path, file)
+    }
+
+    /// Reads all records of an open file.
+    pub(super) fn load(env: &Env, path: &Path, file: Box<dyn DiskFile>) -> Result<Self> {
         let generation = Self::of(env, path, file)?;
         generation.read_on(path, Look::Everything)?;
         Ok(generation)

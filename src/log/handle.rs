@@ -79,6 +79,7 @@ impl Log {
     /// `NotALarder` for a file of another kind, `NewerFormat` for one of a newer version, `Damaged` for a rotten file
     /// header (see [`Options::on_damage`] and [`repair`](super::repair)); none of them is touched. `Io`, `ReadOnly`
     /// or `Full` as the system answers.
+    #[expect(clippy::needless_pass_by_value, reason = "options are made for one handle and read better without `&`")]
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self> {
         let env = Env { clock: Arc::clone(&options.clock), ..Env::default() };
         Self::open_in(env, path.as_ref(), &options)
@@ -93,6 +94,7 @@ impl Log {
     }
 
     /// The path of the file, symbolic links followed.
+    #[must_use]
     pub fn path(&self) -> &Path {
         &self.shared.path
     }
@@ -132,8 +134,8 @@ impl Log {
     /// `Io` if the disk fails, `NotBuiltIn` for a value compressed in a way that this build does not know.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>> {
         let generation = self.shared.current()?;
-        let read = self.shared.resolve(&generation, key.as_ref(), Want::Body)?;
         let counters = &self.shared.counters;
+        let read = generation.resolve(key.as_ref(), Want::Body, counters)?;
         let counter = if read.is_some() { &counters.hits } else { &counters.misses };
         counter.fetch_add(1, Ordering::Relaxed);
         Ok(read.map(|read| read.body))
@@ -147,12 +149,12 @@ impl Log {
     /// `Io` if the disk fails.
     pub fn head(&self, key: impl AsRef<[u8]>) -> Result<Option<Head>> {
         let generation = self.shared.current()?;
-        let own = self.shared.read_own(&generation, key.as_ref(), Want::Head)?;
+        let own = generation.read_own(key.as_ref(), Want::Head, &self.shared.counters)?;
         let Some(own) = own.map(|read| read.into_head(&generation)) else { return Ok(None) };
         if own.alias_to.is_none() {
             return Ok(Some(own));
         }
-        let Some(value) = self.shared.resolve(&generation, key.as_ref(), Want::Head)? else { return Ok(None) };
+        let Some(value) = generation.resolve(key.as_ref(), Want::Head, &self.shared.counters)? else { return Ok(None) };
         let value = value.into_head(&generation);
         let (head, times) = if own.head.is_empty() { (value.head, value.times) } else { (own.head, own.times) };
         Ok(Some(Head { head, times, body_len: value.body_len, version: own.version, alias_to: own.alias_to }))
@@ -165,7 +167,8 @@ impl Log {
     /// As [`get`](Self::get).
     pub fn entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
         let generation = self.shared.current()?;
-        self.shared.entry(&generation, key.as_ref())
+        let read = generation.read_own(key.as_ref(), Want::Body, &self.shared.counters)?;
+        Ok(read.map(|read| read.into_entry(&generation)))
     }
 
     /// Reads an entry, decides, and writes, with no other write in between.
@@ -179,7 +182,8 @@ impl Log {
         let key = key.as_ref();
         check_key(key)?;
         let guard = self.shared.lock(&self.settings)?;
-        let (head, body, times) = match change(self.shared.resolved_entry(&guard.generation, key)?) {
+        let current = guard.generation.resolve(key, Want::Body, &self.shared.counters)?;
+        let (head, body, times) = match change(current.map(|read| read.into_entry(&guard.generation))) {
             Change::Keep => return Ok(()),
             Change::Delete => {
                 let ticket =
@@ -210,7 +214,7 @@ impl Log {
         check_key(key)?;
         let guard = self.shared.lock(&self.settings)?;
         let expect = Step::Expect(key, Some(expected));
-        let own = self.shared.read_own(&guard.generation, key, Want::Head)?;
+        let own = guard.generation.read_own(key, Want::Head, &self.shared.counters)?;
         let Some(own) = own else {
             let message = "the entry is gone since it was read";
             return Err(Error::new(ErrorKind::Conflict, message).with_path(self.path()));
@@ -260,7 +264,7 @@ impl Log {
         let key = key.as_ref();
         let draft = Draft::delete(key)?;
         let guard = self.shared.lock(&self.settings)?;
-        let there = self.shared.resolve(&guard.generation, key, Want::Head)?.is_some();
+        let there = guard.generation.resolve(key, Want::Head, &self.shared.counters)?.is_some();
         let ticket = self.shared.apply_locked(&guard, vec![Step::Write(draft)], &self.settings)?;
         self.acknowledge(guard, ticket)?;
         Ok(there)
@@ -286,7 +290,7 @@ impl Log {
     /// `Io` if the disk fails.
     pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let generation = self.shared.current()?;
-        Ok(self.shared.resolve(&generation, key.as_ref(), Want::Head)?.is_some())
+        Ok(generation.resolve(key.as_ref(), Want::Head, &self.shared.counters)?.is_some())
     }
 
     /// How many values there are; aliases do not count.
@@ -308,6 +312,7 @@ impl Log {
     /// All values with their heads, in the order in which they were last written; aliases are not listed.
     ///
     /// It lists what was there when it began, whatever is written meanwhile.
+    #[must_use]
     pub fn iter(&self) -> Iter {
         Iter::new(Arc::clone(&self.shared))
     }
@@ -367,6 +372,7 @@ impl Log {
     }
 
     /// Files that this process had to put aside because they were damaged; see [`Options::on_damage`].
+    #[must_use]
     pub fn quarantined(&self) -> Vec<PathBuf> {
         self.shared.quarantined()
     }
@@ -403,5 +409,14 @@ impl Log {
             self.shared.start_background();
         }
         self.shared.acknowledge(guard, ticket, &self.settings)
+    }
+}
+
+impl IntoIterator for &Log {
+    type Item = Result<(Vec<u8>, Head)>;
+    type IntoIter = Iter;
+
+    fn into_iter(self) -> Iter {
+        self.iter()
     }
 }

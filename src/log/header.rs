@@ -219,11 +219,10 @@ impl Slots {
         let best = self.best();
         slot.seq = best.map_or(1, |best| best.seq.wrapping_add(1));
         let target = match self.0 {
-            [SlotState::Bad, _] => 0,
-            [_, SlotState::Bad] => 1,
             [SlotState::Good(a), SlotState::Good(b)] => usize::from(a.seq > b.seq),
+            [_, SlotState::Bad] if self.0[0] != SlotState::Bad => 1,
             [SlotState::Good(_), SlotState::Empty] => 1,
-            [SlotState::Empty, _] => 0,
+            _ => 0,
         };
         self.0[target] = SlotState::Good(slot);
         (SLOT_OFFSETS[target], slot.encode(file_id, SLOT_OFFSETS[target]))

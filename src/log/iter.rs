@@ -42,11 +42,11 @@ impl Iterator for Iter {
     type Item = Result<(Vec<u8>, Head)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if matches!(self.state, State::Fresh) {
-            if let Err(error) = self.begin() {
-                self.state = State::Done;
-                return Some(Err(error));
-            }
+        if matches!(self.state, State::Fresh)
+            && let Err(error) = self.begin()
+        {
+            self.state = State::Done;
+            return Some(Err(error));
         }
         let State::Listing { generation, rest } = &mut self.state else { return None };
         for loc in rest {

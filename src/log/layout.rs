@@ -48,7 +48,7 @@ pub(super) const FILE_MAX: u64 = 1 << 48;
 pub(super) const ALIAS_HOPS_MAX: usize = 8;
 
 const _: () = assert!(LOG_START.is_multiple_of(PAGE_LEN) && PAGE_LEN.is_multiple_of(RECORD_ALIGN));
-const _: () = assert!(RECORD_HEADER_LEN as u64 % RECORD_ALIGN == 0);
+const _: () = assert!((RECORD_HEADER_LEN as u64).is_multiple_of(RECORD_ALIGN));
 const _: () = assert!(SLOT_OFFSETS[1] + PAGE_LEN == LOG_START);
 const _: () = assert!(HEADER_COPY_AT + FILE_HEADER_LEN as u64 <= PAGE_LEN && HEADER_COPY_AT >= SLOT_LEN as u64);
 const _: () = assert!(FILE_MAX / RECORD_ALIGN <= 1 << 45);

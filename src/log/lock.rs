@@ -117,27 +117,19 @@ impl Shared {
         }
         let stat = generation.file.stat().map_err(|error| Error::io("read the file's size", &self.path, error))?;
         match generation.catch_up(&self.path, &stat)? {
+            // A file that was cut short at the border of a batch looks whole; only the slots know better.
+            CaughtUp::Complete if generation.seen() < generation.slots().synced() => {
+                generation.check_cut(&self.path).map(|()| true)
+            }
             CaughtUp::Complete => Ok(true),
             CaughtUp::Shrunk => Ok(false),
             CaughtUp::Newer => Err(newer_format(&self.path)),
             CaughtUp::Torn => {
                 generation.check_cut(&self.path)?;
-                self.cut(generation).map_err(|error| Error::io("cut off a torn tail", &self.path, error))?;
+                cut(generation).map_err(|error| Error::io("cut off a torn tail", &self.path, error))?;
                 Ok(true)
             }
         }
-    }
-
-    /// Removes what a dead writer left behind, durably: else a later crash could bring it back.
-    fn cut(&self, generation: &Generation) -> io::Result<()> {
-        if planted(Bug::TornTailKept) {
-            return Ok(());
-        }
-        generation.file.truncate(generation.seen().max(LOG_START))?;
-        if planted(Bug::CutUnsynced) {
-            return Ok(());
-        }
-        generation.file.sync_data()
     }
 }
 
@@ -152,6 +144,18 @@ impl Generation {
         }
         Ok(())
     }
+}
+
+/// Removes what a dead writer left behind, durably: else a later crash could bring it back.
+fn cut(generation: &Generation) -> io::Result<()> {
+    if planted(Bug::TornTailKept) {
+        return Ok(());
+    }
+    generation.file.truncate(generation.seen().max(LOG_START))?;
+    if planted(Bug::CutUnsynced) {
+        return Ok(());
+    }
+    generation.file.sync_data()
 }
 
 /// Tries for a file's lock again and again, with growing pauses, up to a limit.

@@ -14,6 +14,9 @@ mod disk;
 mod entry;
 mod env;
 mod fields;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod generation;
 mod handle;
 mod header;
@@ -33,6 +36,8 @@ mod shared;
 mod stats;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 mod view;
 mod walk;
 

@@ -35,6 +35,7 @@ pub struct Options {
 
 impl Options {
     /// Durable writes, an error on damage, 5 seconds for the lock.
+    #[must_use]
     pub fn new() -> Self {
         Self {
             fast_save: false,

@@ -8,7 +8,7 @@ use super::{
     generation::Generation,
     layout::{ALIAS_HOPS_MAX, CODEC_RAW, RECORD_HEADER_LEN},
     record::{Extent, Kind, RecordHeader},
-    shared::{Counters, Shared},
+    shared::Counters,
     view::{Loc, Role},
 };
 use crate::{Error, ErrorKind, Result};
@@ -46,7 +46,8 @@ impl Read {
         Err(Error::new(ErrorKind::NotBuiltIn, "the value is compressed; build larder with the feature `zstd`"))
     }
 
-    fn into_entry(self, generation: &Generation) -> Entry {
+    /// The entry as callers see it.
+    pub(super) fn into_entry(self, generation: &Generation) -> Entry {
         let (times, version) = (self.times(), generation.version(&self.loc));
         match self.header.kind {
             Kind::Alias => Entry::new_alias(self.body, self.head, times, version),
@@ -152,46 +153,34 @@ impl Generation {
         Ok(Some(Bytes::from(body)))
     }
 
-    /// The place of the key that an alias leads to, if that is still the one it was made for.
-    fn target_of(&self, alias: &Read) -> Option<Loc> {
-        let target = self.view().find(self.header.hash(&alias.body))?;
-        let promised = alias.header.raw_len;
-        (promised == 0 || promised == target.incarnation).then_some(target)
-    }
-}
-
-impl Shared {
-    /// Reads a key in a generation, following aliases to a value.
-    pub(super) fn resolve(&self, generation: &Generation, key: &[u8], want: Want) -> Result<Option<Read>> {
-        let Some(mut loc) = generation.view().find(generation.header.hash(key)) else { return Ok(None) };
+    /// Reads a key, following aliases to a value.
+    pub(super) fn resolve(&self, key: &[u8], want: Want, counters: &Counters) -> Result<Option<Read>> {
+        let Some(mut loc) = self.view().find(self.header.hash(key)) else { return Ok(None) };
         let mut key = Bytes::copy_from_slice(key);
         for _ in 0..=ALIAS_HOPS_MAX {
-            let Some(read) = generation.read(loc, Some(&key), want, &self.counters)? else { return Ok(None) };
+            let Some(read) = self.read(loc, Some(&key), want, counters)? else { return Ok(None) };
             if loc.role != Role::Alias {
                 return read.decodable(want).map(Some);
             }
-            let Some(target) = generation.target_of(&read) else { return Ok(None) };
+            let Some(target) = self.target_of(&read) else { return Ok(None) };
             (loc, key) = (target, read.body);
         }
         Ok(None)
     }
 
     /// Reads a key itself. An alias whose target is gone is not there.
-    pub(super) fn read_own(&self, generation: &Generation, key: &[u8], want: Want) -> Result<Option<Read>> {
-        let Some(loc) = generation.view().find(generation.header.hash(key)) else { return Ok(None) };
-        let read = generation.read(loc, Some(key), want, &self.counters)?;
-        let read = read.filter(|read| loc.role != Role::Alias || generation.target_of(read).is_some());
+    pub(super) fn read_own(&self, key: &[u8], want: Want, counters: &Counters) -> Result<Option<Read>> {
+        let Some(loc) = self.view().find(self.header.hash(key)) else { return Ok(None) };
+        let read = self.read(loc, Some(key), want, counters)?;
+        let read = read.filter(|read| loc.role != Role::Alias || self.target_of(read).is_some());
         read.map(|read| read.decodable(want)).transpose()
     }
 
-    /// The entry of a key itself, for callers.
-    pub(super) fn entry(&self, generation: &Generation, key: &[u8]) -> Result<Option<Entry>> {
-        Ok(self.read_own(generation, key, Want::Body)?.map(|read| read.into_entry(generation)))
-    }
-
-    /// The entry that a key leads to, for callers.
-    pub(super) fn resolved_entry(&self, generation: &Generation, key: &[u8]) -> Result<Option<Entry>> {
-        Ok(self.resolve(generation, key, Want::Body)?.map(|read| read.into_entry(generation)))
+    /// The place of the key that an alias leads to, if that is still the one it was made for.
+    fn target_of(&self, alias: &Read) -> Option<Loc> {
+        let target = self.view().find(self.header.hash(&alias.body))?;
+        let promised = alias.header.raw_len;
+        (promised == 0 || promised == target.incarnation).then_some(target)
     }
 }
 

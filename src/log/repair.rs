@@ -111,7 +111,7 @@ fn find_header(file: &dyn DiskFile, path: &Path) -> Result<FileHeader> {
 }
 
 /// Walks the whole file, from each damaged place on to the next sound record. Returns how many bytes were passed over.
-fn salvage(file: &dyn DiskFile, header: &FileHeader, size: u64) -> io::Result<(View, u64)> {
+pub(super) fn salvage(file: &dyn DiskFile, header: &FileHeader, size: u64) -> io::Result<(View, u64)> {
     let mut view = View::new(header);
     let mut lost = 0;
     let mut from = view.position();
@@ -146,12 +146,11 @@ fn find_record(file: &dyn DiskFile, file_id: u64, mut from: u64, size: u64) -> O
         for at in (0..step).step_by(8) {
             let Some(bytes) = block.get(at..at + RECORD_HEADER_LEN) else { break };
             let offset = from + at as u64;
-            if bytes.starts_with(&RECORD_MAGIC) {
-                if let Ok(header) = RecordHeader::decode(bytes, file_id, offset) {
-                    if offset + header.total_len() <= size {
-                        return Some(Position { offset, chain: header.prev_crc });
-                    }
-                }
+            if bytes.starts_with(&RECORD_MAGIC)
+                && let Ok(header) = RecordHeader::decode(bytes, file_id, offset)
+                && offset + header.total_len() <= size
+            {
+                return Some(Position { offset, chain: header.prev_crc });
             }
         }
         from += step as u64;

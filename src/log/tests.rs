@@ -224,7 +224,7 @@ fn limits_hold_at_the_limit_and_fail_above_it() {
 fn a_file_of_another_kind_is_refused_and_left_alone() {
     let folder = folder();
     let path = folder.path().join("cache.larder");
-    for content in [&b"some notes"[..], b"SQLite format 3\0", &[0; 20_000], b"L", b"LARDER"] {
+    for content in [&b"some notes"[..], b"SQLite format 3\0", &[0; 9_000], b"L", b"LARDER"] {
         fs::write(&path, content).unwrap();
         let error = Log::open(&path, Options::new()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotALarder, "{error}");

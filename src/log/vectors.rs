@@ -1,0 +1,495 @@
+//! The golden files of `format-spec/vectors`: our writer makes each of them again byte for byte, and our reader tells
+//! of each the JSON that the independent reader tells.
+//!
+//! `LARDER_WRITE_VECTORS=1 cargo test vectors` writes them anew; a change of any is a change of the format.
+
+use super::{
+    Clock, Log, Options, Times, Write,
+    check::check,
+    env::Env,
+    fields::{crc32, crc32_at},
+    generation::Generation,
+    header::FileHeader,
+    layout::{
+        FLAG_AUX, FLAG_EXTENTS, FLAG_MORE, FLAG_SKIPPABLE, HEADER_COPY_AT, LOG_START, PAGE_LEN, RECORD_HEADER_LEN,
+        SLOT_OFFSETS, align_up,
+    },
+    read::Want,
+    record::{Extent, Kind, RecordHeader},
+    shared::Counters,
+    view::Role,
+};
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+const NOW_MS: i64 = 1_700_000_000_000;
+
+#[derive(Debug)]
+struct Fixed;
+
+impl Clock for Fixed {
+    fn wall_ms(&self) -> i64 {
+        NOW_MS
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+fn env() -> Env {
+    Env { clock: Arc::new(Fixed), seed: Some(42), background: false, shared: false, ..Env::default() }
+}
+
+/// A file as the engine writes it.
+fn written(work: impl FnOnce(&Log)) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vector.larder");
+    let log = Log::open_in(env(), &path, &Options::new()).unwrap();
+    work(&log);
+    log.close().unwrap();
+    fs::read(path).unwrap()
+}
+
+fn times() -> Times {
+    Times::kept(NOW_MS)
+}
+
+/// A file put together record by record, for what the engine reads and does not write.
+struct Forge {
+    header: FileHeader,
+    bytes: Vec<u8>,
+    chain: u32,
+}
+
+impl Forge {
+    fn new() -> Self {
+        let bytes = written(|_| ());
+        let header = FileHeader::decode(&bytes).unwrap();
+        Self { chain: header.crc, header, bytes }
+    }
+
+    fn at(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn record(&mut self, mut header: RecordHeader, key: &[u8], head: &[u8], body: &[u8]) -> u64 {
+        let offset = self.at();
+        header.prev_crc = self.chain;
+        header.key_len = u32::try_from(key.len()).unwrap();
+        header.head_len = u32::try_from(head.len()).unwrap();
+        header.head_crc = crc32(&[key, head]);
+        if header.kind != Kind::Index {
+            header.body_crc = crc32(&[body]);
+        }
+        if !header.extents() {
+            header.body_len = body.len() as u64;
+        }
+        if !key.is_empty() {
+            header.key_hash = self.header.hash(key);
+        }
+        self.bytes.extend(header.encode(self.header.file_id, offset));
+        for piece in [key, head, body] {
+            self.bytes.extend(piece);
+        }
+        self.bytes.resize(usize::try_from(align_up(self.at())).unwrap(), 0);
+        self.chain = header.header_crc;
+        offset
+    }
+
+    fn put(&mut self, key: &str, body: &str) -> u64 {
+        let mut header = RecordHeader::new(Kind::Put);
+        header.created_ms = NOW_MS;
+        header.incarnation = self.header.file_id ^ self.at();
+        header.raw_len = body.len() as u64;
+        self.record(header, key.as_bytes(), b"", body.as_bytes())
+    }
+
+    fn put_extents(&mut self, key: &str, head: &str, extents: &[Extent], incarnation: Option<u64>) -> u64 {
+        let mut header = RecordHeader::new(Kind::Put);
+        header.created_ms = NOW_MS;
+        header.flags = FLAG_EXTENTS;
+        header.extent_count = u32::try_from(extents.len()).unwrap();
+        header.body_len = extents.iter().map(|extent| u64::from(extent.len)).sum();
+        header.raw_len = header.body_len;
+        header.incarnation = incarnation.unwrap_or(self.header.file_id ^ self.at());
+        let table: Vec<u8> = extents.iter().flat_map(Extent::encode).collect();
+        self.record(header, key.as_bytes(), head.as_bytes(), &table)
+    }
+
+    fn bare(&mut self, kind: Kind, flags: u8, body: &[u8]) -> u64 {
+        let mut header = RecordHeader::new(kind);
+        header.flags = flags;
+        self.record(header, b"", b"", body)
+    }
+
+    fn slot(&mut self, which: usize, fields: [u64; 7], covers_crc: u32) {
+        let at = usize::try_from(SLOT_OFFSETS[which]).unwrap();
+        let mut slot: Vec<u8> = fields.iter().flat_map(|field| field.to_le_bytes()).collect();
+        slot.extend(covers_crc.to_le_bytes());
+        slot.extend(crc32_at(self.header.file_id, SLOT_OFFSETS[which], &slot).to_le_bytes());
+        self.bytes[at..at + slot.len()].copy_from_slice(&slot);
+    }
+}
+
+/// The file that section 26 of FORMAT.md shows byte by byte.
+fn three(log: &Log) {
+    log.put_parts("apple", "small", "the body", times()).unwrap();
+    log.alias("fruit", "apple").unwrap();
+    log.delete("fruit").unwrap();
+}
+
+fn aliases(log: &Log) {
+    log.put("value", "v").unwrap();
+    log.alias("to value", "value").unwrap();
+    log.alias("to alias", "to value").unwrap();
+    log.alias("early", "late").unwrap();
+    log.put("late", "came later").unwrap();
+    log.put("renewed", "old").unwrap();
+    log.alias("to renewed", "renewed").unwrap();
+    log.delete("renewed").unwrap();
+    log.put("renewed", "new").unwrap();
+    log.alias("circle 1", "circle 2").unwrap();
+    log.alias("circle 2", "circle 1").unwrap();
+    log.alias("chain 1", "value").unwrap();
+    for i in 2..=9 {
+        log.alias(format!("chain {i}"), format!("chain {}", i - 1)).unwrap();
+    }
+    log.alias_with("with head", "value", "a head of its own", Times { created_ms: 1, drop_after_ms: 2 }).unwrap();
+}
+
+fn deletes(log: &Log) {
+    log.put("a", "1").unwrap();
+    log.put("b", "2").unwrap();
+    log.delete("a").unwrap();
+    log.put("a", "3").unwrap();
+    log.delete("b").unwrap();
+    log.delete("c").unwrap();
+}
+
+fn a_batch(log: &Log) {
+    log.put("gone", "x").unwrap();
+    let mut batch = log.batch();
+    batch.put("a", "1").put_parts("b", "head", "2", times()).alias("c", "b").delete("gone").put("a", "last wins");
+    batch.write(Write::Put {
+        key: Bytes::from_static(b"aux"),
+        head: Bytes::from_static(b"kept by the layer above"),
+        body: Bytes::new(),
+        times: times(),
+        aux: true,
+    });
+    batch.commit().unwrap();
+}
+
+fn flip(bytes: &mut [u8], at: u64) {
+    bytes[usize::try_from(at).unwrap()] ^= 0x40;
+}
+
+fn void_batch() -> Vec<u8> {
+    let mut forge = Forge::new();
+    forge.put("a", "old");
+    let more = |forge: &mut Forge, key: &str| {
+        let mut header = RecordHeader::new(Kind::Put);
+        (header.flags, header.created_ms, header.incarnation) = (FLAG_MORE, NOW_MS, 1);
+        forge.record(header, key.as_bytes(), b"", b"part of the void batch")
+    };
+    more(&mut forge, "a");
+    let rotten = more(&mut forge, "b");
+    forge.put("c", "part of the void batch");
+    forge.put("d", "after it");
+    flip(&mut forge.bytes, rotten + RECORD_HEADER_LEN as u64 + 3);
+    forge.bytes
+}
+
+fn index() -> Vec<u8> {
+    let mut forge = Forge::new();
+    let placed: Vec<(u128, u64)> =
+        ["a", "b", "c"].iter().map(|key| (forge.header.hash(key.as_bytes()), forge.put(key, "indexed"))).collect();
+    let (covers, covers_crc) = (forge.at(), forge.chain);
+    let record = forge.at();
+    let page_at = (record + RECORD_HEADER_LEN as u64).next_multiple_of(PAGE_LEN);
+    let mut entries: Vec<(u64, u64)> = placed
+        .iter()
+        .map(|(hash, offset)| {
+            let (low, high) = (hash & u128::from(u64::MAX), hash >> 64);
+            let half = |half: u128| u64::try_from(half).unwrap();
+            (half(low), (offset / 8) | (half(high) >> 45 << 45))
+        })
+        .collect();
+    entries.sort_unstable();
+    let mut page = Vec::new();
+    page.extend(3_u16.to_le_bytes());
+    page.extend(0_u16.to_le_bytes());
+    page.extend(1_u32.to_le_bytes());
+    page.extend(0_u32.to_le_bytes());
+    page.extend(entries.iter().flat_map(|(h1, place)| [h1.to_le_bytes(), place.to_le_bytes()].concat()));
+    page.resize(usize::try_from(PAGE_LEN).unwrap() - 4, 0);
+    let crc = crc32_at(forge.header.file_id, page_at, &page);
+    let mut body = vec![0; usize::try_from(page_at - record).unwrap() - RECORD_HEADER_LEN];
+    body.extend(crc.to_le_bytes());
+    body.extend(page);
+    forge.bare(Kind::Index, 0, &body);
+    let synced = forge.at();
+    forge.slot(0, [1, page_at, PAGE_LEN, covers, covers - LOG_START, 3, synced], covers_crc);
+    forge.put("b", "overwritten behind the index");
+    forge.put("d", "new behind the index");
+    forge.bytes
+}
+
+fn chunks() -> Vec<u8> {
+    let mut forge = Forge::new();
+    let mut extents = Vec::new();
+    for (body, used) in [("first piece, ", true), ("a piece that nobody points at", false), ("second piece", true)] {
+        let offset = forge.bare(Kind::Chunk, 0, body.as_bytes()) + RECORD_HEADER_LEN as u64;
+        if used {
+            let len = u32::try_from(body.len()).unwrap();
+            extents.push(Extent { offset, len, crc: crc32(&[body.as_bytes()]) });
+        }
+    }
+    forge.put_extents("whole", "head", &extents, None);
+    extents[1].crc ^= 1;
+    forge.put_extents("broken", "head", &extents, None);
+    forge.bytes
+}
+
+fn extents() -> Vec<u8> {
+    let mut forge = Forge::new();
+    let (key, body) = ("key", "a body that stays where it is");
+    let first = forge.put(key, body);
+    let offset = first + (RECORD_HEADER_LEN + key.len()) as u64;
+    let extent = Extent { offset, len: u32::try_from(body.len()).unwrap(), crc: crc32(&[body.as_bytes()]) };
+    forge.put_extents(key, "new head", &[extent], Some(forge.header.file_id ^ first));
+    forge.bytes
+}
+
+fn touch() -> Vec<u8> {
+    let mut forge = Forge::new();
+    forge.put("a", "1");
+    let hash = forge.header.hash(b"a");
+    let entry = [&hash.to_le_bytes()[..], &3_u64.to_le_bytes(), &NOW_MS.to_le_bytes()].concat();
+    forge.bare(Kind::Touch, FLAG_SKIPPABLE, &entry);
+    forge.bytes
+}
+
+/// Every vector by name.
+fn vectors() -> Vec<(&'static str, Vec<u8>)> {
+    let one = |log: &Log| {
+        log.put_parts("key", "head", "body", Times { created_ms: NOW_MS, drop_after_ms: NOW_MS + 60_000 }).unwrap();
+    };
+    let mut torn = written(a_batch);
+    torn.truncate(torn.len() - 5);
+    // The slot of that file knows of the end that was cut off; a file torn by a crash has none that does.
+    torn[usize::try_from(SLOT_OFFSETS[0]).unwrap()..][..64].fill(0);
+    let mut rotten = Forge::new();
+    rotten.put("a", "old");
+    let newer = rotten.put("a", "new");
+    flip(&mut rotten.bytes, newer + RECORD_HEADER_LEN as u64 + 2);
+    let mut slots_bad = Forge::new();
+    slots_bad.put("a", "1");
+    let lost = slots_bad.put("b", "2");
+    flip(&mut slots_bad.bytes, lost + 8);
+    for at in SLOT_OFFSETS {
+        flip(&mut slots_bad.bytes, at);
+    }
+    let between = |kind: u8, flags: u8| {
+        let mut forge = Forge::new();
+        forge.put("before", "1");
+        forge.bare(Kind::Skipped(kind), flags, b"of another time");
+        forge.put("after", "2");
+        forge.bytes
+    };
+    let sealed = |forge: &mut Forge| {
+        forge.put("a", "1");
+        forge.bare(Kind::Seal, 0, b"");
+    };
+    let mut seal = Forge::new();
+    sealed(&mut seal);
+    let cleared = || {
+        let mut forge = Forge::new();
+        forge.put("a", "1");
+        forge.put("b", "2");
+        let mut alias = RecordHeader::new(Kind::Alias);
+        (alias.created_ms, alias.incarnation, alias.raw_len) = (NOW_MS, 5, forge.header.file_id ^ LOG_START);
+        forge.record(alias, b"c", b"", b"a");
+        forge.bare(Kind::Clear, 0, b"");
+        forge.put("a", "after the clear");
+        forge.bytes
+    };
+    vec![
+        ("empty", written(|_| ())),
+        ("one", written(one)),
+        ("three", written(three)),
+        ("aliases", written(aliases)),
+        ("deletes", written(deletes)),
+        ("batch", written(a_batch)),
+        ("void-batch", void_batch()),
+        ("torn-tail", torn),
+        ("rotten-body", rotten.bytes),
+        ("slots-bad", slots_bad.bytes),
+        ("index", index()),
+        ("chunks", chunks()),
+        ("extents", extents()),
+        ("touch", touch()),
+        ("seal", seal.bytes),
+        ("unknown-skippable", between(200, FLAG_SKIPPABLE)),
+        ("unknown-kind", between(201, 0)),
+        ("cleared", cleared()),
+    ]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// [J1] to [J4]: what a reader tells of a file.
+fn describe(path: &Path) -> String {
+    let file = env().disk.open(path, super::disk::Access::Read).unwrap();
+    let generation = Generation::load(&env(), path, file).unwrap();
+    let counters = Counters::default();
+    let mut entries: Vec<(Vec<u8>, Value)> = Vec::new();
+    for (_, loc) in generation.view().in_log_order() {
+        let head = generation.read(loc, None, Want::Head, &counters).unwrap().unwrap();
+        let (header, key) = (head.header, head.key.clone());
+        let body = generation.read(loc, Some(&key), Want::Body, &counters).unwrap().map(|read| read.body);
+        let mut entry = json!({
+            "key": hex(&key), "kind": if loc.role == Role::Alias { "alias" } else { "put" }, "offset": loc.offset,
+            "head": hex(&head.head), "codec": header.codec, "head_ver": header.head_ver, "aux": header.has(FLAG_AUX),
+            "incarnation": format!("{:016x}", header.incarnation),
+            "created_ms": header.created_ms, "drop_after_ms": header.drop_after_ms,
+            "body": body.as_ref().map(|body| match body.len() {
+                0..=64 => json!(hex(body)),
+                len => json!({"len": len, "sha256": hex(&Sha256::digest(body))}),
+            }),
+        });
+        if loc.role == Role::Alias {
+            let value = generation.resolve(&key, Want::Head, &counters).unwrap();
+            entry["to"] = json!(hex(&body.unwrap()));
+            entry["target_incarnation"] = json!(format!("{:016x}", header.raw_len));
+            entry["resolves_to"] = json!(value.map(|value| hex(&value.key)));
+        }
+        entries.push((key.to_vec(), entry));
+    }
+    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let report = check(&generation, path).unwrap();
+    let described = json!({
+        "format": {
+            "major": 0, "file_id": format!("{:016x}", generation.header.file_id),
+            "created_ms": generation.header.created_ms,
+        },
+        "end": report.end_offset, "state": format!("{:?}", report.end).to_lowercase(),
+        "void_batches": report.void_batches,
+        "entries": entries.into_iter().map(|(_, entry)| entry).collect::<Vec<_>>(),
+        "counts": {"records": report.records, "entries": report.entries, "aliases": report.aliases},
+    });
+    let mut text = serde_json::to_string_pretty(&sorted(described)).unwrap();
+    text.push('\n');
+    text
+}
+
+/// The same value with the members of every object in order, however the map type of `serde_json` is set.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            members.sort_by(|(a, _), (b, _)| a.cmp(b));
+            Value::Object(Map::from_iter(members))
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("format-spec/vectors")
+}
+
+#[test]
+fn every_vector_comes_out_byte_for_byte_and_reads_as_its_json() {
+    let write = std::env::var_os("LARDER_WRITE_VECTORS").is_some();
+    for (name, bytes) in vectors() {
+        let path = folder().join(format!("{name}.larder"));
+        let json = path.with_extension("json");
+        if write {
+            fs::write(&path, &bytes).unwrap();
+            fs::write(&json, describe(&path)).unwrap();
+        }
+        assert!(fs::read(&path).unwrap() == bytes, "{name}: the writer makes other bytes than the golden file");
+        assert_eq!(describe(&path), fs::read_to_string(&json).unwrap(), "{name}");
+    }
+    let files = fs::read_dir(folder()).unwrap().count();
+    assert_eq!(files, vectors().len() * 2, "a file in format-spec/vectors that no test makes");
+}
+
+/// Lines of the form `0x3000  4c 52 ..  what it is`.
+#[test]
+fn the_hex_dump_in_the_specification_is_the_vector_three() {
+    let text = fs::read_to_string(folder().join("../FORMAT.md")).unwrap();
+    let three = fs::read(folder().join("three.larder")).unwrap();
+    let mut shown = vec![false; three.len()];
+    for line in text.lines().filter_map(|line| line.strip_prefix("    0x")) {
+        let (offset, rest) = line.split_once("  ").unwrap();
+        let offset = usize::from_str_radix(offset, 16).unwrap();
+        let bytes = rest.split("  ").next().unwrap().split(' ').map(|byte| u8::from_str_radix(byte, 16).unwrap());
+        for (i, byte) in bytes.enumerate() {
+            assert_eq!(three[offset + i], byte, "offset {:#x}", offset + i);
+            shown[offset + i] = true;
+        }
+    }
+    let missing = (0..three.len()).find(|at| three[*at] != 0 && !shown[*at] && !is_header_copy(*at as u64));
+    assert_eq!(missing, None, "a byte that is not zero is not shown");
+}
+
+fn is_header_copy(at: u64) -> bool {
+    at < LOG_START && SLOT_OFFSETS.iter().any(|slot| at >= slot + HEADER_COPY_AT && at < slot + PAGE_LEN)
+}
+
+#[test]
+fn a_writer_refuses_what_is_damaged_or_newer_and_goes_on_with_what_is_torn() {
+    use crate::ErrorKind::{Damaged, NewerFormat};
+    for (name, refusal) in [("slots-bad", Some(Damaged)), ("unknown-kind", Some(NewerFormat)), ("torn-tail", None)] {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("copy.larder");
+        fs::copy(folder().join(format!("{name}.larder")), &path).unwrap();
+        let before = fs::read(&path).unwrap();
+        let log = Log::open_in(env(), &path, &Options::new()).unwrap();
+        match refusal {
+            Some(kind) => {
+                assert_eq!(log.put("x", "y").unwrap_err().kind(), kind, "{name}");
+                assert!(log.compact().is_err() && log.clear().is_err());
+                drop(log);
+                assert_eq!(fs::read(&path).unwrap(), before, "{name} was modified");
+            }
+            None => log.put("x", "y").unwrap(),
+        }
+    }
+}
+
+#[test]
+fn compaction_keeps_every_entry_of_every_vector() {
+    for (name, _) in vectors() {
+        if name == "slots-bad" || name == "unknown-kind" {
+            continue;
+        }
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("copy.larder");
+        fs::copy(folder().join(format!("{name}.larder")), &path).unwrap();
+        let log = Log::open_in(env(), &path, &Options::new()).unwrap();
+        let content = || -> Vec<_> {
+            let keys = log.iter().map(|item| item.unwrap().0);
+            keys.map(|key| (log.head(&key).unwrap().unwrap().head, log.get(&key).unwrap(), key)).collect()
+        };
+        let before = content();
+        log.compact().unwrap();
+        let after = content();
+        let readable: Vec<_> = before.into_iter().filter(|(_, body, _)| body.is_some()).collect();
+        assert_eq!(after, readable, "{name}");
+        assert!(log.check().unwrap().is_sound(), "{name}");
+    }
+}
