@@ -7,7 +7,7 @@
 use super::response::{StoredRequest, StoredResponse, from_ms, to_ms};
 use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ pub(crate) fn is_alias_head(head: &[u8]) -> bool {
 pub(crate) fn encode_response(response: &StoredResponse) -> Result<Bytes> {
     let request = &response.request;
     encode(&HeadV1 {
-        status: response.status,
+        status: response.status.as_u16(),
         reason: &response.reason,
         headers: list(&response.headers),
         url: &response.url,
@@ -80,7 +80,7 @@ pub(crate) fn encode_response(response: &StoredResponse) -> Result<Bytes> {
 pub(crate) fn decode_response(head: &[u8], body: Bytes) -> Option<StoredResponse> {
     let head: HeadV1<'_> = decode(head)?;
     Some(StoredResponse {
-        status: (100..1000).contains(&head.status).then_some(head.status)?,
+        status: StatusCode::from_u16(head.status).ok()?,
         reason: head.reason.to_owned(),
         headers: map(&head.headers)?,
         url: head.url.to_owned(),

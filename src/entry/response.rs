@@ -1,7 +1,7 @@
 //! A response as a store keeps it.
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use std::{
     fmt,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -57,9 +57,24 @@ impl fmt::Debug for StoredRequest {
 ///
 /// It comes out of a cache with [`Cache::get`](crate::Cache::get) and goes into one with
 /// [`Cache::save`](crate::Cache::save).
+///
+/// ```
+/// use http::{HeaderMap, StatusCode};
+/// use larder::{StoredRequest, StoredResponse};
+/// use std::time::{Duration, SystemTime};
+///
+/// let request = StoredRequest::new("GET", "http://example.org/", &HeaderMap::new(), b"")?;
+/// let now = SystemTime::now();
+/// let response = StoredResponse::new(request, StatusCode::OK, HeaderMap::new(), "hello", now)
+///     .with_expires(Some(now + Duration::from_secs(60)));
+/// assert_eq!(response.status(), 200);
+/// assert_eq!(&response.bytes()[..], b"hello");
+/// assert!(!response.is_expired(now) && response.is_expired(now + Duration::from_secs(60)));
+/// # Ok::<(), larder::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredResponse {
-    pub(crate) status: u16,
+    pub(crate) status: StatusCode,
     pub(crate) reason: String,
     pub(crate) headers: HeaderMap,
     pub(crate) url: String,
@@ -77,7 +92,7 @@ impl StoredResponse {
     /// The final URL is the one of the request; the `with_` methods change what differs.
     pub fn new(
         request: StoredRequest,
-        status: u16,
+        status: StatusCode,
         headers: HeaderMap,
         body: impl Into<Bytes>,
         created: SystemTime,
@@ -125,7 +140,7 @@ impl StoredResponse {
     }
 
     /// The status code.
-    pub fn status(&self) -> u16 {
+    pub fn status(&self) -> StatusCode {
         self.status
     }
 
@@ -183,7 +198,7 @@ impl StoredResponse {
 impl fmt::Debug for StoredResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoredResponse")
-            .field("status", &self.status)
+            .field("status", &self.status.as_u16())
             .field("url", &self.url)
             .field("created", &self.created)
             .field("expires", &self.expires)

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::ErrorKind;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 fn headers(list: &[(&'static str, &[u8])]) -> HeaderMap {
@@ -30,7 +30,7 @@ fn response() -> StoredResponse {
     };
     let fields = headers(&[("set-cookie", b"a=1"), ("set-cookie", b"b=2"), ("x-raw", &[0xff, b'\t', 0x80])]);
     let created = UNIX_EPOCH + Duration::from_nanos(1_234_567_891_234_567);
-    StoredResponse::new(request, 200, fields, "body", created)
+    StoredResponse::new(request, StatusCode::OK, fields, "body", created)
         .with_reason("OK")
         .with_expires(created.checked_add(Duration::from_secs(60)))
         .with_elapsed(Duration::from_nanos(1_500_700))
@@ -133,7 +133,7 @@ fn another_version_trailing_bytes_and_every_cut_are_undecodable() {
 }
 
 #[test]
-fn hostile_bytes_neither_panic_nor_decode_to_an_invalid_response() {
+fn hostile_bytes_do_not_panic() {
     let head = encode_response(&response()).unwrap();
     let mut urls = Index::new("http://a.test/");
     urls.items.push(entry());
@@ -153,9 +153,7 @@ fn hostile_bytes_neither_panic_nor_decode_to_an_invalid_response() {
                 // Large lengths are the interesting ones: 0xfd and more announce 8 bytes and longer.
                 bytes[at] = if random()[0] % 2 == 0 { 0xfb + random()[0] % 5 } else { random()[0] };
             }
-            if let Some(response) = decode_response(&bytes, Bytes::new()) {
-                assert!((100..1000).contains(&response.status()));
-            }
+            let _ = decode_response(&bytes, Bytes::new());
             let _ = Index::<UrlEntry>::decode(&bytes);
             let _ = Index::<Key>::decode(&bytes);
         }

@@ -5,7 +5,7 @@ use super::{
     redact::{self, Credentials},
 };
 use crate::{
-    Result,
+    Error, ErrorKind, Result,
     entry::{Key, Namespace, StoredRequest},
 };
 use bytes::Bytes;
@@ -79,6 +79,25 @@ impl Asked {
             variant: self.identity.variant,
             name: self.identity.name,
         }
+    }
+}
+
+impl StoredRequest {
+    /// Makes a request that a [`StoredResponse`](crate::StoredResponse) answers, to save one without fetching it.
+    ///
+    /// Whoever asks the same without credentials gets the response. Method, URL and body count; headers are only
+    /// kept to be shown.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if it is not an absolute URL, or if there are credentials in URL,
+    /// headers or body: what belongs to one user must not be stored for all.
+    pub fn new(method: &str, url: &str, headers: &HeaderMap, body: &[u8]) -> Result<Self> {
+        let asked = Asked::new(method, url, headers, body)?;
+        if !asked.credentials.is_empty() {
+            let message = "a response cannot be saved for a request with credentials; take them out";
+            return Err(Error::new(ErrorKind::InvalidInput, message).with_url(asked.url));
+        }
+        Ok(asked.to_stored())
     }
 }
 
@@ -172,7 +191,10 @@ mod tests {
     /// Files depend on these; a change needs another scheme.
     #[test]
     fn keys_are_frozen() {
-        assert_eq!(get("http://a.test/?b=1&a=2").key().to_hex(), "728dec0729378b362d812cb9bbdbe0cf5606aabfc74d215a56a98182730e93e5be");
+        assert_eq!(
+            get("http://a.test/?b=1&a=2").key().to_hex(),
+            "728dec0729378b362d812cb9bbdbe0cf5606aabfc74d215a56a98182730e93e5be"
+        );
         let json = [("content-type", "application/json")];
         let mut post = asked("post", "http://a.test/", &json, r#"{"b":1,"a":2}"#).identity;
         post.partition = Some([7; 16]);
@@ -260,6 +282,17 @@ mod tests {
         other.identity.partition = Some([1; 16]);
         assert_ne!(other.identity.key(), named("page"));
         assert!(!one.identity.matches(&other.to_stored()));
+    }
+
+    #[test]
+    fn a_request_made_by_hand_has_no_credentials() {
+        let made = StoredRequest::new("get", "http://x.org/", &HeaderMap::new(), b"").unwrap();
+        assert!(get("http://x.org/").matches(&made));
+        for url in ["http://u:p@x.org/", "http://x.org/?token=swordfish", "no url"] {
+            let error = StoredRequest::new("GET", url, &HeaderMap::new(), b"").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(!format!("{error} {error:?}").contains("swordfish"));
+        }
     }
 
     #[test]

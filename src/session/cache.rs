@@ -43,8 +43,26 @@ const TRIES_MAX: u32 = 16;
 /// which stands for a GET of it without credentials; or any other text, which is a name made by
 /// [`alias`](Cache::alias).
 ///
-/// Nothing here judges freshness: expired responses are found like others. Each change is one atomic batch.
-/// Cloning gives another handle to the same cache.
+/// Nothing here judges freshness: expired responses are found like others. Each change is one atomic batch, but for
+/// those to all responses, which go in steps. Cloning gives another handle to the same cache.
+///
+/// ```
+/// # use larder::{Backend, CachedSession};
+/// # fn main() -> larder::Result<()> {
+/// # let session = CachedSession::builder("cache").backend(Backend::Memory)
+/// #     .transport(|_: &http::Request<bytes::Bytes>| Ok(http::Response::new(b"hello".to_vec()))).build()?;
+/// session.get("http://example.org/a").send()?;
+/// let cache = session.cache();
+/// assert!(cache.contains_url("http://example.org/a")?);
+/// assert_eq!(cache.urls()?, ["http://example.org/a"]);
+/// let (response, created) = cache.get("http://example.org/a")?.expect("it was just saved");
+/// assert_eq!(&response.bytes()[..], b"hello");
+/// assert_eq!(response.created_at(), created);
+/// cache.delete_url("http://example.org/a")?;
+/// assert!(cache.is_empty()?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Cache {
     inner: Arc<Inner>,

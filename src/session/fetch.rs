@@ -168,7 +168,7 @@ fn received_as(
         Keep::Store(expires) => expires,
         Keep::Pass => None,
     };
-    StoredResponse::new(hop.asked.to_stored(), parts.status.as_u16(), headers, body, received)
+    StoredResponse::new(hop.asked.to_stored(), parts.status, headers, body, received)
         .with_reason(reason(parts.status))
         .with_elapsed(sent.elapsed())
         .with_expires(expires)

@@ -84,8 +84,7 @@ pub struct Response {
 impl Response {
     /// The status code.
     pub fn status(&self) -> StatusCode {
-        // A stored response outside 100..=999 is taken as absent, and `http` lets no other one in.
-        StatusCode::from_u16(self.stored.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        self.stored.status()
     }
 
     /// The reason phrase: what the status code usually reads, as the transport passes on no other; may be empty.

@@ -147,7 +147,7 @@ impl<'a> Course<'a> {
     /// Hands out what was found. `None` if it is not what is wanted after all.
     fn serve(&mut self, hop: &Hop<'_>, chain: Chain) -> Result<Option<Step>> {
         if self.limit > 0
-            && let Some(location) = redirect::location(chain.response.status, &chain.response.headers)
+            && let Some(location) = redirect::location(chain.response.status.as_u16(), &chain.response.headers)
         {
             return self.follow_stored(hop, &chain, location);
         }
@@ -178,7 +178,7 @@ impl<'a> Course<'a> {
         if redacted || !chain.hops.is_empty() {
             return Ok(None);
         }
-        let next = redirect::next(hop.request, chain.response.status, location)
+        let next = redirect::next(hop.request, chain.response.status.as_u16(), location)
             .map_err(|error| error.with_url(hop.request.shown_url()))?;
         let stored = StoredResponse { body: bytes::Bytes::new(), ..chain.response.clone() };
         self.hops.push(stored.clone());

@@ -53,7 +53,7 @@ impl Store for LogStore {
     }
 
     fn visit(&self, each: Visitor<'_>) -> Result<()> {
-        for item in self.log.iter() {
+        for item in &self.log {
             let (key, head) = item?;
             if each(&key, head)?.is_break() {
                 break;

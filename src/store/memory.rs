@@ -16,6 +16,16 @@ use std::{
 /// A [`Store`] in memory. Dropping it forgets everything; deleting an entry frees its memory at once.
 ///
 /// There is no limit on its size.
+///
+/// ```
+/// use larder::{log::{Times, Write}, store::{MemoryStore, Store}};
+///
+/// let store = MemoryStore::new();
+/// let (key, head, body) = ("key".into(), "head".into(), "body".into());
+/// store.commit(vec![Write::Put { key, head, body, times: Times::kept(0), aux: false }])?;
+/// assert_eq!(&store.entry(b"key")?.expect("it is there").body[..], b"body");
+/// # Ok::<(), larder::Error>(())
+/// ```
 #[derive(Default)]
 pub struct MemoryStore {
     state: Mutex<State>,

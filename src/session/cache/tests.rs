@@ -12,7 +12,7 @@ use crate::{
     store::{LogStore, MemoryStore, Store},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use std::{
     sync::{
         Arc,
@@ -63,7 +63,13 @@ fn get(url: &str) -> Identity {
 }
 
 fn response(asked: &Asked, status: u16, body: &str) -> StoredResponse {
-    StoredResponse::new(asked.to_stored(), status, HeaderMap::new(), body.to_owned(), at(0))
+    StoredResponse::new(
+        asked.to_stored(),
+        StatusCode::from_u16(status).unwrap(),
+        HeaderMap::new(),
+        body.to_owned(),
+        at(0),
+    )
 }
 
 fn page(url: &str, body: &str) -> StoredResponse {
@@ -91,7 +97,7 @@ fn a_saved_response_is_found_under_every_spelling_of_its_url() {
         assert_eq!(body(cache, "HTTP://X.org:80/?a=2&b=1#f").as_deref(), Some("body"));
         assert_eq!(body(cache, "http://x.org/?a=2"), None);
         let (response, created) = cache.get(&key).unwrap().unwrap();
-        assert_eq!((response.status(), created), (200, at(0)));
+        assert_eq!((response.status(), created), (StatusCode::OK, at(0)));
         assert!(cache.contains(&key).unwrap() && cache.contains_url("http://x.org/?b=1&a=2").unwrap());
         assert_eq!(cache.keys().unwrap(), [key]);
         assert_eq!(cache.urls().unwrap(), ["http://x.org/?b=1&a=2"]);
@@ -122,7 +128,7 @@ fn a_look_up_ends_at_the_redirect_where_the_limit_is() {
             [(0, 0, 302, "http://x.org/0"), (1, 1, 302, "http://x.org/1"), (2, 2, 200, "http://x.org/2")]
         {
             let chain = cache.look_up(&get("http://x.org/0"), limit, Whose::Own).unwrap().unwrap();
-            assert_eq!((chain.hops.len(), chain.response.status()), (hops, status));
+            assert_eq!((chain.hops.len(), chain.response.status().as_u16()), (hops, status));
             assert_eq!(chain.response.url(), url);
         }
     });
