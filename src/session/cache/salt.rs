@@ -8,9 +8,11 @@ use crate::{
     policy::{
         key::Asked,
         partition::{self, Salt},
+        redact::Credentials,
     },
 };
 use bytes::Bytes;
+use std::borrow::Cow;
 
 /// Whom requests with credentials share stored responses with.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -24,23 +26,37 @@ pub(crate) enum PartitionBy {
     Nobody,
 }
 
+impl PartitionBy {
+    /// What the partition is a hash of; `None` if there is no partition.
+    fn credentials<'a>(&self, asked: &'a Asked) -> Option<Cow<'a, Credentials>> {
+        match self {
+            Self::Credentials if asked.credentials.is_empty() => None,
+            Self::Credentials => Some(Cow::Borrowed(&asked.credentials)),
+            Self::Name(name) => Some(Cow::Owned(partition::named(name))),
+            Self::Nobody => None,
+        }
+    }
+}
+
 impl Cache {
     /// Fills in the partition of a request. Returns whether it may use the cache: not if it needs a partition and
     /// the store is read-only and has no salt.
     pub(crate) fn partition(&self, asked: &mut Asked, by: &PartitionBy) -> Result<bool> {
-        let named;
-        let credentials = match by {
-            PartitionBy::Nobody => return Ok(true),
-            PartitionBy::Credentials if asked.credentials.is_empty() => return Ok(true),
-            PartitionBy::Credentials => &asked.credentials,
-            PartitionBy::Name(name) => {
-                named = partition::named(name);
-                &named
-            }
-        };
+        let Some(credentials) = by.credentials(asked) else { return Ok(true) };
         let Some(salt) = self.salt()? else { return Ok(false) };
-        asked.identity.partition = self.inner.partitions.of(credentials, &salt)?;
-        Ok(asked.identity.partition.is_some())
+        asked.identity.partition = self.inner.partitions.of(&credentials, &salt)?;
+        Ok(true)
+    }
+
+    /// The same for a look-up of [`Whose::Any`](super::Whose::Any): makes no salt. With it, what was recorded with
+    /// these very credentials goes before what others recorded.
+    pub(crate) fn partition_for_replay(&self, asked: &mut Asked, by: &PartitionBy) -> Result<()> {
+        if let Some(credentials) = by.credentials(asked)
+            && let Some(salt) = self.stored_salt()?
+        {
+            asked.identity.partition = self.inner.partitions.of(&credentials, &salt)?;
+        }
+        Ok(())
     }
 
     pub(super) fn clear_but_salt(&self) -> Result<()> {

@@ -34,6 +34,11 @@ fn nobody_gets_what_another_was_answered() {
         let any = cache.look_up(&get("http://x.org/"), 30, Whose::Any).unwrap().unwrap();
         assert_eq!(&any.response.bytes()[..], b"bob's");
         assert!(cache.look_up(&get("http://x.org/?a"), 30, Whose::Any).unwrap().is_none());
+        // Unless the credentials are at hand: then one's own goes first.
+        let mut alice = asked("GET", "http://x.org/", &[("authorization", "alice")]);
+        cache.partition_for_replay(&mut alice, &PartitionBy::Credentials).unwrap();
+        let own = cache.look_up(&alice.identity, 30, Whose::Any).unwrap().unwrap();
+        assert_eq!(&own.response.bytes()[..], b"alice's");
     });
 }
 
@@ -146,6 +151,8 @@ fn without_a_salt_a_read_only_store_has_no_partitions() {
     let (cache, store) = failing(ErrorKind::ReadOnly);
     let mut asked = asked("GET", "http://x.org/", &[("authorization", "a")]);
     assert!(!cache.partition(&mut asked, &PartitionBy::Credentials).unwrap());
+    store.fails.store(false, Ordering::SeqCst);
+    cache.partition_for_replay(&mut asked, &PartitionBy::Credentials).unwrap();
     assert_eq!(asked.identity.partition, None);
     store.fails.store(false, Ordering::SeqCst);
     assert!(cache.partition(&mut asked, &PartitionBy::Credentials).unwrap());
