@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use super::settings::Settings;
 use crate::{
     Error, ErrorKind, Result,
     log::{OnDamage, Options},
@@ -109,14 +110,17 @@ pub(super) fn file_path(name: &Path, location: Option<&Path>, extension: &str) -
 }
 
 /// Opens the file of a cache, and makes it and its folder unless it is only to be read.
-pub(super) fn open_log(path: &Path, fast_save: bool, read_only: bool) -> Result<Arc<dyn Store>> {
+///
+/// A cache can be fetched again, so that a damaged one is put aside; not so if it is only read, or if every failure is
+/// to be an error.
+pub(super) fn open_log(path: &Path, fast_save: bool, settings: &Settings) -> Result<LogStore> {
+    let read_only = settings.read_only;
     if !read_only {
         create_folder_of(path)?;
     }
-    // A cache can be fetched again, so that a damaged one is put aside; what is only read stays where it is.
-    let on_damage = if read_only { OnDamage::Error } else { OnDamage::Quarantine };
+    let on_damage = if read_only || settings.strict { OnDamage::Error } else { OnDamage::Quarantine };
     let options = Options::new().fast_save(fast_save).read_only(read_only).on_damage(on_damage);
-    Ok(Arc::new(LogStore::open(path, options)?))
+    LogStore::open(path, options)
 }
 
 /// Makes the folders that a file needs, for the user alone.

@@ -11,6 +11,7 @@ use http::{HeaderName, HeaderValue};
 use super::{
     Backend, Cache, CachedSession, Request, Response, Timeout,
     backend::{file_path, open_log, user_cache_dir},
+    put_aside::PutAside,
     read_only::ReadOnly,
     request::{header, invalid},
     settings::Settings,
@@ -215,7 +216,8 @@ impl CachedSessionBuilder {
         self
     }
 
-    /// Makes a failure of the store an error of `send()`. Off unless set.
+    /// Makes a failure of the store an error of `send()`, and a damaged file one of `build()`, where otherwise it is
+    /// put aside. Off unless set.
     pub fn strict(mut self, strict: bool) -> Self {
         self.settings.strict = strict;
         self
@@ -240,22 +242,25 @@ impl CachedSessionBuilder {
         }
         // A recording is replayed as it is: whatever happens, it stays that way.
         self.settings.read_only |= self.settings.rules.mode == Mode::Offline;
-        let cache = Cache::new(self.open()?, Arc::new(SystemClock))?;
+        let (store, put_aside) = self.open()?;
+        let cache = Cache::new(store, Arc::new(SystemClock))?;
         let transport = self.transport.unwrap_or_else(|| Arc::new(UreqTransport::new()));
-        Ok(CachedSession::assemble(self.settings, cache, transport))
+        Ok(CachedSession::assemble(self.settings, cache, transport, put_aside))
     }
 
-    fn open(&self) -> Result<Arc<dyn Store>> {
-        let read_only = self.settings.read_only;
+    fn open(&self) -> Result<(Arc<dyn Store>, Option<PutAside>)> {
         let store: Arc<dyn Store> = match &self.backend {
             Backend::Memory => Arc::new(MemoryStore::new()),
             Backend::Custom(store) => Arc::clone(store),
             Backend::Log => {
                 let path = file_path(&self.name, self.location.as_deref(), &self.extension)?;
-                return open_log(&path, self.fast_save, read_only);
+                let store = open_log(&path, self.fast_save, &self.settings)?;
+                let put_aside = PutAside::of(store.log().clone());
+                return Ok((Arc::new(store), Some(put_aside)));
             }
         };
-        Ok(if read_only { Arc::new(ReadOnly(store)) } else { store })
+        let store = if self.settings.read_only { Arc::new(ReadOnly(store)) } else { store };
+        Ok((store, None))
     }
 
     fn fail(&mut self, error: Error) {

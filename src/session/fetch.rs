@@ -38,7 +38,12 @@ impl Course<'_> {
         let sent = Instant::now();
         let request = hop.request.to_http()?;
         let options = HopOptions { timeout: self.time_left(hop)? };
-        let (parts, wire) = self.session.transport().send(&request, &options)?.into_parts();
+        let answer = self.session.transport().send(&request, &options).map_err(|error| match error.kind() {
+            // The transport was told what is left of the limit, which is not what the caller has set.
+            ErrorKind::Timeout => timed_out(request.method(), self.timeout).with_source(error),
+            _ => error,
+        });
+        let (parts, wire) = answer?.into_parts();
         let received = self.session.cache().now();
         if self.limit > 0
             && let Some(location) = redirect::location(parts.status.as_u16(), &parts.headers)
@@ -114,6 +119,7 @@ impl Course<'_> {
             return Ok(None);
         }
         let saved = self.session.cache().save_chain(&self.hops, stored);
+        self.session.report_damage();
         Ok(self.tolerate(saved)?.map(|key| key.to_hex()))
     }
 

@@ -13,12 +13,13 @@ use http::Method;
 
 use super::{
     Backend, Body, Cache, CacheDisabled, CachedSessionBuilder, RequestBuilder, Response,
+    put_aside::PutAside,
     request::{self, Options, Request},
     send::Course,
     settings::Settings,
     transport::Transport,
 };
-use crate::Result;
+use crate::{Error, Result};
 
 /// An HTTP session that keeps the responses it gets, and answers from them.
 ///
@@ -49,6 +50,7 @@ struct Inner {
     settings: Settings,
     transport: Arc<dyn Transport>,
     cache: Cache,
+    put_aside: Option<PutAside>,
 }
 
 impl CachedSession {
@@ -68,10 +70,17 @@ impl CachedSession {
         CachedSessionBuilder::new(name.as_ref())
     }
 
-    pub(super) fn assemble(settings: Settings, cache: Cache, transport: Arc<dyn Transport>) -> Self {
+    pub(super) fn assemble(
+        settings: Settings,
+        cache: Cache,
+        transport: Arc<dyn Transport>,
+        put_aside: Option<PutAside>,
+    ) -> Self {
         static SESSIONS: AtomicU64 = AtomicU64::new(0);
         let id = SESSIONS.fetch_add(1, Ordering::Relaxed);
-        Self { inner: Arc::new(Inner { id, settings, transport, cache }) }
+        let session = Self { inner: Arc::new(Inner { id, settings, transport, cache, put_aside }) };
+        session.report_damage();
+        session
     }
 
     /// A GET request.
@@ -174,6 +183,19 @@ impl CachedSession {
 
     pub(super) fn id(&self) -> u64 {
         self.inner.id
+    }
+
+    /// Tells of a damaged file that was put aside meanwhile.
+    pub(super) fn report_damage(&self) {
+        let news = self.inner.put_aside.as_ref().map(PutAside::news).unwrap_or_default();
+        news.iter().for_each(|error| self.report(error));
+    }
+
+    pub(super) fn report(&self, error: &Error) {
+        self.inner.cache.count_error();
+        if let Some(hook) = &self.inner.settings.on_store_error {
+            hook(error);
+        }
     }
 
     pub(super) fn run(&self, request: Request, options: &Options) -> Result<Response> {

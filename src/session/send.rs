@@ -232,10 +232,7 @@ impl<'a> Course<'a> {
     /// The failure rule: what the store cannot do is reported, and breaks the request only if the session is strict.
     pub(super) fn tolerate<T>(&self, result: Result<T>) -> Result<Option<T>> {
         result.map(Some).or_else(|error| {
-            self.session.cache().count_error();
-            if let Some(hook) = &self.settings.on_store_error {
-                hook(&error);
-            }
+            self.session.report(&error);
             if self.settings.strict { Err(error) } else { Ok(None) }
         })
     }

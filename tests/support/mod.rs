@@ -4,4 +4,4 @@ mod reply;
 mod server;
 
 pub(crate) use reply::Reply;
-pub(crate) use server::{Origin, Seen};
+pub(crate) use server::Origin;
