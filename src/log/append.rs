@@ -11,8 +11,9 @@ use super::{
     },
     lock::WriteGuard,
     plant::{Bug, planted},
+    presence::{Present, incarnation_of},
     record::{Kind, RecordHeader},
-    shared::{Settings, Shared},
+    shared::{Counters, Settings, Shared},
     view::Loc,
     walk::{Batch, Found, Position},
 };
@@ -168,10 +169,10 @@ impl Shared {
         for step in steps {
             match step {
                 Step::Write(draft) => drafts.push(draft),
-                Step::Expect(key, version) => generation.expect(key, version)?,
+                Step::Expect(key, version) => generation.expect(key, version, &self.counters)?,
             }
         }
-        let plan = Plan::new(generation, drafts);
+        let plan = Plan::new(generation, drafts, &self.counters)?;
         if plan.drafts.is_empty() {
             return Ok(None);
         }
@@ -211,9 +212,11 @@ impl Shared {
 }
 
 impl Generation {
-    fn expect(&self, key: &[u8], version: Option<Version>) -> Result<()> {
+    fn expect(&self, key: &[u8], version: Option<Version>, counters: &Counters) -> Result<()> {
         let loc = self.view().find(self.header.hash(key));
-        if loc.map(|loc| self.version(&loc)) == version {
+        // What reading the key shows, so that an alias without a target may be expected to be absent.
+        let visible = loc.map_or(Ok(false), |loc| self.is_visible(loc, counters))?;
+        if loc.filter(|_| visible).map(|loc| self.version(&loc)) == version {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Conflict, "the entry has changed since it was read; read it again and retry"))
@@ -230,15 +233,16 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn new(generation: &Generation, drafts: Vec<Draft<'a>>) -> Self {
+    fn new(generation: &Generation, drafts: Vec<Draft<'a>>, counters: &Counters) -> Result<Self> {
         let view = generation.view();
         let start = view.position();
-        let mut states = States { generation, find: |hash| view.find(hash), changed: HashMap::new(), cleared: false };
+        let find = |hash| view.find(hash);
+        let mut states = States { generation, counters, find, changed: HashMap::new(), cleared: false };
         let mut kept = Vec::with_capacity(drafts.len());
         let mut at = start.offset;
         for mut draft in drafts {
             // Deleting what is not there leaves no trace.
-            if states.settle(&mut draft, at) {
+            if states.settle(&mut draft, at)? {
                 at += draft.header.total_len();
                 kept.push(draft);
             }
@@ -254,7 +258,7 @@ impl<'a> Plan<'a> {
             batch.records.push(Found { offset: end.offset, header: draft.header });
             end = Position { offset: end.offset + draft.header.total_len(), chain: draft.header.header_crc };
         }
-        Self { drafts: kept, headers, batch, start, end }
+        Ok(Self { drafts: kept, headers, batch, start, end })
     }
 
     fn only_removes(&self) -> bool {
@@ -294,37 +298,43 @@ impl<'a> Plan<'a> {
 /// The states of keys while a batch is planned: those in the file, changed by the steps before.
 struct States<'g, F> {
     generation: &'g Generation,
+    counters: &'g Counters,
     find: F,
-    changed: HashMap<u128, Option<u64>>,
+    changed: HashMap<u128, Option<Present>>,
     cleared: bool,
 }
 
 impl<F: Fn(u128) -> Option<Loc>> States<'_, F> {
-    fn incarnation(&self, hash: u128) -> Option<u64> {
+    fn state(&self, hash: u128) -> Result<Option<Present>> {
         match self.changed.get(&hash) {
-            Some(changed) => *changed,
-            None if self.cleared => None,
-            None => (self.find)(hash).map(|loc| loc.incarnation),
+            Some(changed) => Ok(*changed),
+            None if self.cleared => Ok(None),
+            None => (self.find)(hash).map_or(Ok(None), |loc| self.generation.present(loc, self.counters)),
         }
     }
 
+    fn incarnation(&self, hash: u128) -> Result<Option<u64>> {
+        incarnation_of(hash, |hash| self.state(hash))
+    }
+
     /// Fills in what depends on the states of keys, for a record at `offset`; `false` if it would change nothing.
-    fn settle(&mut self, draft: &mut Draft<'_>, offset: u64) -> bool {
+    fn settle(&mut self, draft: &mut Draft<'_>, offset: u64) -> Result<bool> {
         let hash = if draft.key.is_empty() { 0 } else { self.generation.header.hash(draft.key) };
         draft.header.key_hash = hash;
-        let old = self.incarnation(hash);
         match draft.header.kind {
             Kind::Put | Kind::Alias => {
+                let mut bond = None;
                 if draft.header.kind == Kind::Alias {
                     let target = self.generation.header.hash(draft.body);
                     // An alias of what is not there yet is bound to no incarnation.
-                    draft.header.raw_len = self.incarnation(target).unwrap_or(0);
+                    draft.header.raw_len = self.incarnation(target)?.unwrap_or(0);
+                    bond = Some((target, draft.header.raw_len));
                 }
-                let incarnation = old.unwrap_or_else(|| self.new_incarnation(hash, offset));
+                let incarnation = self.incarnation(hash)?.unwrap_or_else(|| self.new_incarnation(hash, offset));
                 draft.header.incarnation = incarnation;
-                self.changed.insert(hash, Some(incarnation));
+                self.changed.insert(hash, Some(Present { incarnation, bond }));
             }
-            Kind::Delete if old.is_none() => return false,
+            Kind::Delete if self.state(hash)?.is_none() => return Ok(false),
             Kind::Delete => {
                 self.changed.insert(hash, None);
             }
@@ -334,7 +344,7 @@ impl<F: Fn(u128) -> Option<Loc>> States<'_, F> {
             }
             _ => {}
         }
-        true
+        Ok(true)
     }
 
     /// Unique in all generations of a cache: no other file has the id, and no other record of this one the offset.

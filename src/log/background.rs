@@ -91,7 +91,10 @@ impl Shared {
         }
         let slot = Slot::without_index(&generation.header, &generation.view(), end);
         let (offset, bytes) = slots.advance(slot, generation.header.file_id);
-        write_at(&*generation.file, &mut [IoSlice::new(&bytes)], offset)
+        let write = |bytes: &[u8]| write_at(&*generation.file, &mut [IoSlice::new(bytes)], offset);
+        // A page that a crash has made unreadable can only be written whole.
+        write(&bytes)
+            .or_else(|_| write(&generation.header.slot_page(&bytes)))
             .map_err(|error| Error::io("write a slot", &self.path, error))
     }
 

@@ -51,24 +51,16 @@ impl<'a> Copier<'a> {
             (view.in_log_order(), view.position())
         };
         self.copied = position;
-        for (_, loc) in live {
+        for (hash, loc) in live {
             // One bad record costs itself and no other; it is counted, and `check` names it.
             let Some(read) = self.old.read(loc, None, Want::Body, self.counters)? else { continue };
-            if read.header.drop_after_ms >= drop_before && self.may_resolve(&read) {
+            // Incarnations never return, so what is cut off stays so.
+            let there = loc.role != Role::Alias || self.old.is_in_being(hash, self.counters)?;
+            if read.header.drop_after_ms >= drop_before && there {
                 self.copy(&read)?;
             }
         }
         Ok(())
-    }
-
-    /// Whether an alias still leads somewhere, or may come to. Incarnations never return, so what is cut off stays so.
-    fn may_resolve(&self, read: &Read) -> bool {
-        let promised = read.header.raw_len;
-        if read.loc.role != Role::Alias || promised == 0 {
-            return true;
-        }
-        let target = self.old.view().find(self.old.header.hash(&read.body));
-        target.is_some_and(|target| target.incarnation == promised)
     }
 
     /// Copies what was appended meanwhile, until that is so little that writers can wait for the rest.

@@ -199,7 +199,8 @@ impl Log {
 
     /// Replaces the head and the times of an entry and leaves its body where it is, however large.
     ///
-    /// Of an alias it replaces the alias's own head.
+    /// Of an alias it replaces the alias's own head. With `fast_save` it may wait for a sync, if the body was written
+    /// a moment ago: the new record must not reach the medium without the body that it points at.
     ///
     /// # Errors
     /// `Conflict` if the entry is no longer in the version expected; else as [`put`](Self::put).
@@ -221,6 +222,11 @@ impl Log {
         };
         let table = table_of(&guard.generation, &own)
             .map_err(|error| Error::io("read an entry", self.path(), error).with_offset(own.loc.offset))?;
+        if table.as_ref().is_some_and(|table| !table.is_empty()) {
+            // A crash could keep the new record and lose the old one's body, which would leave neither value.
+            let body_end = own.loc.offset + own.loc.len;
+            guard.generation.wait_until_synced(body_end, &*self.shared.env.disk, self.path())?;
+        }
         let draft = match &table {
             Some(table) if table.is_empty() => Draft::put(key, head, &[], times, own.header.aux())?,
             Some(table) => Draft::repointed(&own.header, key, head, table, times)?,

@@ -3,8 +3,8 @@
 use super::{
     fields::{Fields, crc32, crc32_at},
     layout::{
-        FILE_HEADER_LEN, FILE_MAGIC, HEADER_COPY_AT, INCOMPAT_KNOWN, LOG_START, MAJOR, RO_COMPAT_KNOWN, SLOT_LEN,
-        SLOT_OFFSETS,
+        FILE_HEADER_LEN, FILE_MAGIC, HEADER_COPY_AT, INCOMPAT_KNOWN, LOG_START, MAJOR, PAGE_LEN, RO_COMPAT_KNOWN,
+        SLOT_LEN, SLOT_OFFSETS,
     },
 };
 use siphasher::sip128::SipHasher13;
@@ -106,13 +106,21 @@ impl FileHeader {
 
     /// All bytes before the log of a file that holds nothing yet: the header, two empty slots, two header copies.
     pub(super) fn first_pages(&self) -> Vec<u8> {
-        let header = self.encode();
-        let mut pages = vec![0; usize::try_from(LOG_START).unwrap_or(usize::MAX)];
-        for at in [0, SLOT_OFFSETS[0] + HEADER_COPY_AT, SLOT_OFFSETS[1] + HEADER_COPY_AT] {
-            let at = usize::try_from(at).unwrap_or(usize::MAX);
-            pages[at..at + FILE_HEADER_LEN].copy_from_slice(&header);
+        let mut pages = vec![0; usize::try_from(PAGE_LEN).unwrap_or(usize::MAX)];
+        pages[..FILE_HEADER_LEN].copy_from_slice(&self.encode());
+        for _ in SLOT_OFFSETS {
+            pages.extend(self.slot_page(&[0; SLOT_LEN]));
         }
         pages
+    }
+
+    /// A whole slot page: the slot, and the copy of this header.
+    pub(super) fn slot_page(&self, slot: &[u8; SLOT_LEN]) -> Vec<u8> {
+        let mut page = vec![0; usize::try_from(PAGE_LEN).unwrap_or(usize::MAX)];
+        let copy_at = usize::try_from(HEADER_COPY_AT).unwrap_or(usize::MAX);
+        page[..SLOT_LEN].copy_from_slice(slot);
+        page[copy_at..copy_at + FILE_HEADER_LEN].copy_from_slice(&self.encode());
+        page
     }
 }
 

@@ -27,12 +27,15 @@ mod new_file;
 mod open;
 mod options;
 mod plant;
+mod presence;
 mod read;
 mod real_disk;
 mod record;
 mod repair;
 mod repoint;
 mod shared;
+#[cfg(test)]
+mod sim;
 mod stats;
 #[cfg(test)]
 mod tests;

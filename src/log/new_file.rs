@@ -7,7 +7,7 @@ use super::{
     env::Env,
     generation::folder_of,
     header::FileHeader,
-    layout::{FILE_MAGIC, LOG_START},
+    layout::{FILE_MAGIC, HEADER_COPY_AT, LOG_START, PAGE_LEN, SLOT_OFFSETS},
     lock::{busy, wait_for},
     plant::{Bug, planted},
 };
@@ -47,7 +47,11 @@ impl<'a> NewFile<'a> {
             if named.is_some_and(|named| named.same_file(&stat)) {
                 check_ours(disk, &path, &stat)?;
                 check_content(&*file, &path, &stat)?;
-                file.truncate(0).map_err(|error| Error::io("empty the new cache file", &path, error))?;
+                if stat.size > 0 {
+                    // Synced, so that no crash can mix the rest with what is built over it into something unknown.
+                    let emptied = file.truncate(0).and_then(|()| file.sync_data());
+                    emptied.map_err(|error| Error::io("empty the new cache file", &path, error))?;
+                }
                 return Ok(Self { disk, cache, path, file: Some(file) });
             }
             if left.is_zero() {
@@ -128,11 +132,25 @@ fn check_ours(disk: &dyn Disk, path: &Path, stat: &Stat) -> Result<()> {
     Ok(())
 }
 
-/// A dead builder leaves nothing, or zeros where the first pages did not reach the medium, or our magic in front.
+/// A dead builder leaves our magic in front, or the beginning of it and no more, or nothing. A crash before the first
+/// sync may have kept any of the first pages: zeros stand for the others, or nothing that can be read.
 fn check_content(file: &dyn DiskFile, path: &Path, stat: &Stat) -> Result<()> {
-    let mut bytes = Vec::new();
-    let first_pages = usize::try_from(LOG_START).unwrap_or(usize::MAX);
-    read_at(file, &mut bytes, first_pages, 0).map_err(|error| Error::io("read", path, error))?;
-    let zeros = stat.size <= LOG_START && bytes.iter().all(|byte| *byte == 0);
-    if zeros || bytes.starts_with(&FILE_MAGIC) { Ok(()) } else { Err(refuse(path, "a file of another kind")) }
+    let mut first = Vec::new();
+    let page = usize::try_from(PAGE_LEN).unwrap_or(usize::MAX);
+    read_at(file, &mut first, page, 0).map_err(|error| Error::io("read", path, error))?;
+    if first.starts_with(&FILE_MAGIC) || FILE_MAGIC.starts_with(&first) {
+        return Ok(());
+    }
+    let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+    let ours_or_lost = |at: &u64| {
+        let mut bytes = Vec::new();
+        let copy_at = usize::try_from(HEADER_COPY_AT).unwrap_or(usize::MAX);
+        read_at(file, &mut bytes, page, *at).is_err()
+            || is_zero(&bytes)
+            || bytes.get(copy_at..).is_some_and(|copy| copy.starts_with(&FILE_MAGIC) || FILE_MAGIC.starts_with(copy))
+    };
+    if stat.size <= LOG_START && is_zero(&first) && SLOT_OFFSETS.iter().all(ours_or_lost) {
+        return Ok(());
+    }
+    Err(refuse(path, "a file of another kind"))
 }

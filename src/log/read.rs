@@ -172,8 +172,8 @@ impl Generation {
     pub(super) fn read_own(&self, key: &[u8], want: Want, counters: &Counters) -> Result<Option<Read>> {
         let Some(loc) = self.view().find(self.header.hash(key)) else { return Ok(None) };
         let read = self.read(loc, Some(key), want, counters)?;
-        let read = read.filter(|read| loc.role != Role::Alias || self.target_of(read).is_some());
-        read.map(|read| read.decodable(want)).transpose()
+        let visible = read.is_some() && self.is_visible(loc, counters)?;
+        read.filter(|_| visible).map(|read| read.decodable(want)).transpose()
     }
 
     /// The place of the key that an alias leads to, if that is still the one it was made for.

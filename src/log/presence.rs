@@ -1,0 +1,75 @@
+//! Which keys count as being there. An alias whose target is gone for good does not: it can never lead anywhere again,
+//! so a compaction drops it, and nothing that can be observed may depend on whether one has run.
+
+use super::{
+    generation::Generation,
+    read::Want,
+    shared::Counters,
+    view::{Loc, Role},
+};
+use crate::Result;
+
+/// What the newest record of a key says of its presence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Present {
+    pub(super) incarnation: u64,
+    /// Of an alias: its target, and the incarnation that it is bound to, 0 for a target that was absent.
+    pub(super) bond: Option<(u128, u64)>,
+}
+
+impl Present {
+    /// Whether a target is what the alias is bound to.
+    fn is_bound_to(bond: u64, target: u64) -> bool {
+        bond == 0 || bond == target
+    }
+}
+
+/// The incarnation of a key that is there; `state` says what the newest record of a key is.
+///
+/// Only bound aliases are followed: one that waits for its target is there, whatever that does. Longer chains than
+/// anybody makes, and rings, count as being there, since a write to one of their keys may open them.
+pub(super) fn incarnation_of(key: u128, mut state: impl FnMut(u128) -> Result<Option<Present>>) -> Result<Option<u64>> {
+    const LINKS_MAX: usize = 64;
+    let Some(first) = state(key)? else { return Ok(None) };
+    let mut bond = first.bond;
+    for _ in 0..LINKS_MAX {
+        let Some((target, bound)) = bond.filter(|(_, bound)| *bound != 0) else { break };
+        match state(target)? {
+            Some(present) if present.incarnation == bound => bond = present.bond,
+            _ => return Ok(None),
+        }
+    }
+    Ok(Some(first.incarnation))
+}
+
+impl Generation {
+    /// What the record at a place says of its key's presence. An alias that cannot be verified is not there.
+    pub(super) fn present(&self, loc: Loc, counters: &Counters) -> Result<Option<Present>> {
+        if loc.role != Role::Alias {
+            return Ok(Some(Present { incarnation: loc.incarnation, bond: None }));
+        }
+        let read = self.read(loc, None, Want::Head, counters)?;
+        Ok(read.map(|read| Present {
+            incarnation: loc.incarnation,
+            bond: Some((self.header.hash(&read.body), read.header.raw_len)),
+        }))
+    }
+
+    /// Whether reading a key itself finds something: a value, or an alias whose target is there.
+    pub(super) fn is_visible(&self, loc: Loc, counters: &Counters) -> Result<bool> {
+        let Some(own) = self.present(loc, counters)? else { return Ok(false) };
+        let Some((target, bound)) = own.bond else { return Ok(true) };
+        let target = incarnation_of(target, |hash| self.present_in_map(hash, counters))?;
+        Ok(target.is_some_and(|target| Present::is_bound_to(bound, target)))
+    }
+
+    /// Whether an alias leads somewhere or may come to.
+    pub(super) fn is_in_being(&self, hash: u128, counters: &Counters) -> Result<bool> {
+        Ok(incarnation_of(hash, |hash| self.present_in_map(hash, counters))?.is_some())
+    }
+
+    fn present_in_map(&self, hash: u128, counters: &Counters) -> Result<Option<Present>> {
+        let loc = self.view().find(hash);
+        loc.map_or(Ok(None), |loc| self.present(loc, counters))
+    }
+}

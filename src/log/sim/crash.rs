@@ -1,0 +1,423 @@
+//! Crash histories: short, on one or two processes, with the power going at any disk call, processes killed,
+//! processes that run in the middle of each other's calls, and now and then a disk that fails.
+//!
+//! What a log shows after each crash must be explained by the operations before; `accept` says by which.
+
+use super::{
+    accept::{Acceptable, Event},
+    inode::Luck,
+    model::{NAME, NEW_NAME, note},
+    ops::{Draw, Op, Outcome, Taste, execute, observe, show},
+    process::{Process, open},
+    report,
+    rng::Rng,
+    search, setting,
+    state::Seen,
+    world::{Fault, FaultPlan, StopPlan, World},
+};
+use crate::{
+    ErrorKind,
+    log::{Log, Options},
+};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+const HISTORIES: u64 = 200_000;
+const CRASHES_MAX: usize = 4;
+const TASTE: Taste = Taste { body_max: 1600, rare_body_max: 6000, reads: 12 };
+
+#[test]
+fn what_was_acknowledged_survives_any_crash_and_what_a_recovery_dropped_stays_dropped() {
+    let histories = setting("LARDER_SIM_HISTORIES").unwrap_or(HISTORIES);
+    report(search(histories, 1, |seed| history(seed, &mut None)), trace);
+}
+
+/// The operations of a history.
+pub(super) fn trace(seed: u64) -> Vec<String> {
+    let mut trace = Some(Vec::new());
+    let _ = history(seed, &mut trace);
+    trace.unwrap_or_default()
+}
+
+/// Runs one history.
+pub(super) fn history(seed: u64, trace: &mut Option<Vec<String>>) -> Result<(), String> {
+    let mut rng = Rng::new(seed);
+    let sector = rng.pick(&[512, 512, 4096]);
+    let world = World::new(rng.next(), sector);
+    world.machine().partial_write_fails = rng.chance(50);
+    let draw = Draw::new(rng.fork(), TASTE);
+    let fast_percent = rng.pick(&[0, 50, 100]);
+    let mut history = History {
+        seed,
+        world,
+        draw,
+        processes: Vec::new(),
+        model: Acceptable::new(),
+        again: Vec::new(),
+        issued: Vec::new(),
+        trace,
+        crashes: 0,
+        fast_percent,
+        faults: rng.chance(12),
+        fault_since_crash: false,
+        crowded: false,
+        rng,
+    };
+    history.run()
+}
+
+struct History<'a> {
+    seed: u64,
+    rng: Rng,
+    world: Arc<World>,
+    draw: Draw,
+    processes: Vec<Process>,
+    model: Acceptable,
+    /// Operations issued since the last crash, and those of before it that are to be issued once more.
+    issued: Vec<Op>,
+    again: Vec<Op>,
+    trace: &'a mut Option<Vec<String>>,
+    crashes: usize,
+    fast_percent: usize,
+    faults: bool,
+    /// A sync may have failed, so that later ones may succeed although something before is missing.
+    fault_since_crash: bool,
+    /// Whether there were two processes since the last crash.
+    crowded: bool,
+}
+
+impl History<'_> {
+    fn run(&mut self) -> Result<(), String> {
+        self.start()?;
+        for _ in 0..self.rng.between(3, 12) {
+            self.step()?;
+            self.bury()?;
+        }
+        self.check_all()?;
+        // Every history ends with a crash: what was acknowledged must be there.
+        self.recover()?;
+        self.check_names()
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        self.plan();
+        match self.rng.below(100) {
+            0..6 => self.recover(),
+            6..14 => self.end_process(),
+            14..22 if self.processes.len() < 2 => self.start(),
+            22..26 => {
+                self.world.advance(Duration::from_secs(6));
+                Ok(())
+            }
+            26..40 if self.processes.len() == 2 => self.interrupted(),
+            _ => {
+                let at = self.rng.below(self.processes.len());
+                let op = self.next_op();
+                self.operate(at, &op)
+            }
+        }
+    }
+
+    fn next_op(&mut self) -> Op {
+        let op = self.again.pop().unwrap_or_else(|| self.draw.op());
+        self.issued.push(op.clone());
+        op
+    }
+
+    /// Plans that something happens in one of the next disk calls.
+    fn plan(&mut self) {
+        let mut machine = self.world.machine();
+        let at = machine.calls + 1 + self.rng.below(16) as u64;
+        if machine.stop.is_none() && self.crashes < CRASHES_MAX && self.rng.chance(14) {
+            let process = self.processes[self.rng.below(self.processes.len())].number;
+            machine.stop = Some(StopPlan { at, process: self.rng.chance(25).then_some(process) });
+        }
+        if self.faults && self.rng.chance(20) {
+            machine.fault = Some(FaultPlan { fault: self.rng.pick(&Fault::ALL), at, sticky: false });
+        }
+    }
+
+    fn operate(&mut self, at: usize, op: &Op) -> Result<(), String> {
+        let process = self.processes[at].clone();
+        note(self.trace, || format!("process {}: {op:?}", process.number));
+        let changes = self.begin();
+        let outcome = execute(&process.log, op);
+        note(self.trace, || show(&outcome));
+        let event = self.event(&process, op, &outcome, false);
+        self.model.record(&event)?;
+        let changes = self.world.machine().changes_made - changes;
+        if op.only_reads() && changes > 0 {
+            return Err(format!("{op:?} has changed the disk"));
+        }
+        self.after(at, op, &outcome);
+        Ok(())
+    }
+
+    /// Has one process run a whole operation in the middle of another's.
+    fn interrupted(&mut self) -> Result<(), String> {
+        let at = self.rng.below(2);
+        let (outer, inner) = (self.processes[at].clone(), self.processes[1 - at].clone());
+        let outer_op = match self.rng.below(10) {
+            0..5 => Op::Compact,
+            5 => Op::Clear,
+            _ => self.next_op(),
+        };
+        if !outer_op.is_one_call() {
+            return Ok(());
+        }
+        let inner_op = self.next_op();
+        let call = self.world.machine().calls + 1 + self.rng.below(24) as u64;
+        let slot = Arc::new(Mutex::new(None));
+        let (log, op, result) = (inner.log.clone(), inner_op.clone(), Arc::clone(&slot));
+        self.world.interrupt(call, move || {
+            let outcome = execute(&log, &op);
+            *result.lock().expect("one thread") = Some(outcome);
+        });
+        note(self.trace, || format!("process {}: {outer_op:?}, in it {}: {inner_op:?}", outer.number, inner.number));
+        self.begin();
+        let outer_outcome = execute(&outer.log, &outer_op);
+        self.world.uninterrupt();
+        let inner_outcome = slot.lock().expect("one thread").take();
+        note(self.trace, || format!("{}, in it {:?}", show(&outer_outcome), inner_outcome.as_ref().map(show)));
+        let outer_event = self.event(&outer, &outer_op, &outer_outcome, true);
+        if let Some(inner_outcome) = &inner_outcome {
+            let inner_event = self.event(&inner, &inner_op, inner_outcome, true);
+            self.model.record_both(&outer_event, &inner_event)?;
+            self.after(1 - at, &inner_op, inner_outcome);
+        } else {
+            self.model.record(&outer_event)?;
+        }
+        self.after(at, &outer_op, &outer_outcome);
+        Ok(())
+    }
+
+    /// What the model is told of an operation.
+    fn event<'e>(&self, process: &Process, op: &'e Op, outcome: &'e Outcome, beside: bool) -> Event<'e> {
+        let fired = self.world.machine().fault_fired;
+        let may_fail = match outcome {
+            Outcome::Failed(kind, _) => {
+                fired
+                    || !self.world.is_alive(process.number)
+                    || beside && matches!(kind, ErrorKind::Busy | ErrorKind::Conflict)
+                    || self.fault_since_crash && matches!(kind, ErrorKind::Poisoned | ErrorKind::Io)
+            }
+            _ => false,
+        };
+        let alone = !self.crowded;
+        let promises = match op {
+            Op::Flush => true,
+            Op::Tick => alone && process.sync_is_due(self.world.machine().now),
+            _ => op.writes() && !process.fast,
+        };
+        Event { op, outcome, settles: promises && !self.is_deceived(process), may_fail }
+    }
+
+    /// Where a process opened a file after a sync had failed, nobody can tell it that something is missing.
+    fn is_deceived(&self, process: &Process) -> bool {
+        self.fault_since_crash && (process.opened_after_fault || self.crowded)
+    }
+
+    fn after(&mut self, at: usize, op: &Op, outcome: &Outcome) {
+        let machine = self.world.machine();
+        let (fired, now) = (machine.fault_fired, machine.now);
+        drop(machine);
+        self.fault_since_crash |= fired;
+        if matches!(outcome, Outcome::Failed(..)) {
+            return;
+        }
+        if matches!(op, Op::Compact | Op::Clear) {
+            // What was written before is on the medium, in a new file.
+            self.processes.iter_mut().for_each(|process| process.written_at = None);
+        } else if matches!(op, Op::Put { .. } | Op::Alias { .. }) {
+            // The other writes may find that there is nothing to do.
+            self.processes[at].wrote = true;
+            self.processes[at].written_at.get_or_insert(now);
+        } else if *op == Op::Flush || *op == Op::Tick && self.processes[at].sync_is_due(now) {
+            self.processes[at].written_at = None;
+        }
+    }
+
+    /// Starts a process; now and then another starts in the middle of that.
+    fn start(&mut self) -> Result<(), String> {
+        let first = self.world.spawn();
+        let second = (self.processes.is_empty() && self.rng.chance(30)).then(|| self.world.spawn());
+        let fast = [self.rng.chance(self.fast_percent), self.rng.chance(self.fast_percent)];
+        let slot = Arc::new(Mutex::new(None));
+        if let Some(second) = second {
+            let call = self.world.machine().calls + 1 + self.rng.below(14) as u64;
+            let (world, seed, result) = (Arc::clone(&self.world), self.seed, Arc::clone(&slot));
+            self.world.interrupt(call, move || {
+                *result.lock().expect("one thread") =
+                    Some(open(&world, second, seed, Options::new().fast_save(fast[1])));
+            });
+        }
+        note(self.trace, || format!("process {first} opens (fast_save: {}), in it {second:?}", fast[0]));
+        self.begin();
+        let log = open(&self.world, first, self.seed, Options::new().fast_save(fast[0]));
+        self.world.uninterrupt();
+        let beside = slot.lock().expect("one thread").take();
+        let both = beside.is_some();
+        let fired = self.world.machine().fault_fired;
+        self.fault_since_crash |= fired;
+        self.opened(first, log, fast[0], both || fired)?;
+        if let (Some(log), Some(second)) = (beside, second) {
+            self.opened(second, log, fast[1], both || fired)?;
+        }
+        self.bury()
+    }
+
+    fn opened(&mut self, number: usize, log: crate::Result<Log>, fast: bool, may_fail: bool) -> Result<(), String> {
+        match log {
+            Ok(log) => {
+                let opened_after_fault = self.fault_since_crash;
+                self.processes.push(Process { number, log, fast, opened_after_fault, wrote: false, written_at: None });
+                self.crowded |= self.processes.len() > 1;
+            }
+            Err(error) => {
+                note(self.trace, || format!("process {number}: {error}"));
+                if self.world.is_alive(number) && !may_fail {
+                    return Err(format!("opening fails: {error}"));
+                }
+                self.world.kill(number);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a process in one of the ways in which processes end.
+    fn end_process(&mut self) -> Result<(), String> {
+        let at = self.rng.below(self.processes.len());
+        // Closing speaks for what the process itself has written, not for what others have.
+        let alone = !self.crowded;
+        let process = self.processes.swap_remove(at);
+        self.begin();
+        let how = self.rng.below(4);
+        note(self.trace, || {
+            format!("process {} ends: {}", process.number, ["killed", "dropped", "closed"][how.min(2)])
+        });
+        match how {
+            0 => self.world.kill(process.number),
+            1 => drop(process),
+            _ => {
+                let deceived = self.is_deceived(&process);
+                let closed = process.log.close();
+                note(self.trace, || format!("closing: {closed:?}"));
+                let (op, outcome) = (Op::Flush, Outcome::Done);
+                let settles = process.wrote && alone && !deceived;
+                let excused = self.fault_since_crash || self.world.machine().fault_fired;
+                match closed {
+                    Ok(()) => self.model.record(&Event { op: &op, outcome: &outcome, settles, may_fail: false })?,
+                    Err(error) if self.world.is_alive(process.number) && !excused => {
+                        return Err(format!("closing fails: {error}"));
+                    }
+                    Err(_) => {}
+                }
+            }
+        }
+        let fired = self.world.machine().fault_fired;
+        self.fault_since_crash |= fired;
+        self.bury()
+    }
+
+    /// Takes dead processes out; recovers if the power went, and starts a process if none is left.
+    fn bury(&mut self) -> Result<(), String> {
+        let world = Arc::clone(&self.world);
+        let before = self.processes.len();
+        self.processes.retain(|process| world.is_alive(process.number));
+        if self.world.machine().power_is_off {
+            return self.recover();
+        }
+        if before > self.processes.len() {
+            note(self.trace, || "a process was killed".into());
+        }
+        if self.processes.is_empty() { self.start() } else { Ok(()) }
+    }
+
+    /// Forgets that a fault has fired before; returns how often the disk has been changed.
+    fn begin(&self) -> u64 {
+        let mut machine = self.world.machine();
+        machine.fault_fired = false;
+        machine.changes_made
+    }
+
+    /// Has every handle show everything.
+    fn check_all(&mut self) -> Result<(), String> {
+        for at in 0..self.processes.len() {
+            self.operate(at, &Op::All)?;
+            self.operate(at, &Op::Check)?;
+            if self.world.machine().power_is_off {
+                break;
+            }
+        }
+        self.bury()
+    }
+
+    fn check_names(&self) -> Result<(), String> {
+        let names = self.world.names();
+        let known = |name: &Path| name == Path::new(NAME) || name == Path::new(NEW_NAME);
+        if names.iter().all(|name| known(name)) { Ok(()) } else { Err(format!("the folder holds {names:?}")) }
+    }
+
+    /// The power goes, and comes back.
+    fn recover(&mut self) -> Result<(), String> {
+        loop {
+            self.crashes += 1;
+            self.world.power_off();
+            self.processes.clear();
+            let luck = Luck { sector: self.rng.pick(&[0, 20, 50, 80, 100]), loses_pages: self.rng.chance(50) };
+            note(self.trace, || format!("the power goes: {luck:?}"));
+            self.world.crash(luck);
+            self.check_names()?;
+            (self.fault_since_crash, self.crowded) = (false, false);
+            if self.crashes < CRASHES_MAX && self.rng.chance(15) {
+                let mut machine = self.world.machine();
+                let at = machine.calls + 1 + self.rng.below(20) as u64;
+                machine.stop = Some(StopPlan { at, process: None });
+            }
+            match self.look_twice() {
+                Err(_) if self.world.machine().power_is_off => {}
+                result => break result?,
+            }
+        }
+        let last = self.issued.len() - self.rng.between(0, 4).min(self.issued.len());
+        self.again.clear();
+        if self.rng.chance(40) {
+            // The program begins again where it was and does the same.
+            self.again.extend(self.issued.drain(last..).rev());
+        }
+        self.issued.clear();
+        Ok(())
+    }
+
+    /// Opens and reads twice after a crash, which must show the same and change nothing.
+    fn look_twice(&mut self) -> Result<(), String> {
+        let exists = self.world.machine().find(Path::new(NAME)).is_some();
+        let before = self.begin();
+        let fast = self.rng.chance(self.fast_percent);
+        let read_only = exists && self.rng.chance(30);
+        let (first, seen) = self.look(Options::new().read_only(read_only), false)?;
+        self.model.see_after_crash(&seen)?;
+        drop(first);
+        if exists && self.begin() > before {
+            return Err("opening, reading or closing has changed the disk".into());
+        }
+        let (second, again) = self.look(Options::new().fast_save(fast), fast)?;
+        if seen != again {
+            return Err(format!("a second look after a crash shows something else: {seen:?}, then {again:?}"));
+        }
+        self.processes.push(second);
+        Ok(())
+    }
+
+    fn look(&mut self, options: Options, fast: bool) -> Result<(Process, Seen), String> {
+        let number = self.world.spawn();
+        let failed = |error: crate::Error| format!("after a crash: {error}");
+        let log = open(&self.world, number, self.seed, options).map_err(failed)?;
+        let seen = observe(&log).map_err(failed)?;
+        note(self.trace, || format!("process {number} opens (fast_save: {fast}) and sees {}", seen.brief()));
+        Ok((Process { number, log, fast, opened_after_fault: false, wrote: false, written_at: None }, seen))
+    }
+}

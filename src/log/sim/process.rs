@@ -1,0 +1,37 @@
+//! A simulated process with its handle.
+
+use super::{disk::env, model::NAME, world::World};
+use crate::{
+    Result,
+    log::{Log, Options},
+};
+use std::{path::Path, sync::Arc, time::Duration};
+
+/// Long enough for nothing: in one thread nobody frees a lock while another waits for it.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(20);
+/// When the background sync of `fast_save` is due at the latest.
+const SYNC_AFTER: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Clone)]
+pub(super) struct Process {
+    pub(super) number: usize,
+    pub(super) log: Log,
+    pub(super) fast: bool,
+    /// Whether something on the disk had failed since the last crash when it began.
+    pub(super) opened_after_fault: bool,
+    pub(super) wrote: bool,
+    /// When it first wrote something that it has not synced since.
+    pub(super) written_at: Option<Duration>,
+}
+
+impl Process {
+    pub(super) fn sync_is_due(&self, now: Duration) -> bool {
+        self.fast && self.written_at.is_some_and(|at| now.saturating_sub(at) >= SYNC_AFTER)
+    }
+}
+
+/// Opens the cache in a process, with an identity of its own in what it draws at random.
+pub(super) fn open(world: &Arc<World>, process: usize, seed: u64, options: Options) -> Result<Log> {
+    let seed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (process as u64) << 32;
+    Log::open_in(env(world, process, seed), Path::new(NAME), &options.lock_timeout(LOCK_TIMEOUT))
+}
