@@ -15,6 +15,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let fixture = folder.path().join("api");
 
     // Once, by hand, with the network: everything that is asked is recorded in api.larder.
+    let server = |request: &http::Request<bytes::Bytes>| {
+        let query = request.uri().query().unwrap_or_default();
+        Ok(http::Response::new(format!("users of {query}").into_bytes()))
+    };
     let recorder = CachedSession::builder(&fixture).transport(server).build()?;
     for page in ["1", "2"] {
         let url = "https://api.example.com/v1/users";
@@ -33,8 +37,4 @@ fn main() -> Result<(), Box<dyn Error>> {
         other => return Err(format!("expected a miss, got {other:?}").into()),
     }
     Ok(())
-}
-
-fn server(request: &http::Request<bytes::Bytes>) -> larder::Result<http::Response<Vec<u8>>> {
-    Ok(http::Response::new(format!("users of {}", request.uri().query().unwrap_or_default()).into_bytes()))
 }

@@ -82,7 +82,7 @@ fn every_method_with_query_body_json_and_form() {
 fn a_changed_value_is_another_answer() {
     let folder = tempfile::tempdir().unwrap();
     let session = builder(&folder).build().unwrap();
-    let ask = |value: &str| session.post(httpbin("/post")).query("q", value).json(&value).send().unwrap();
+    let ask = |value: &str| session.post(httpbin("/post")).query("q", value).json(value).send().unwrap();
     assert!(!ask("a").from_cache());
     assert!(!ask("b").from_cache());
     assert!(ask("a").from_cache());

@@ -11,6 +11,7 @@ use http::{HeaderName, HeaderValue};
 use super::{
     Backend, Cache, CachedSession, Request, Response, Timeout,
     backend::{file_path, open_log, user_cache_dir},
+    cache::PartitionBy,
     put_aside::PutAside,
     read_only::ReadOnly,
     request::{header, invalid},
@@ -178,14 +179,18 @@ impl CachedSessionBuilder {
     /// Names by hand who the responses are for, instead of telling by the credentials of each request: for tokens
     /// that change while their owner stays the same. The name is stored as a salted hash only.
     pub fn partition(mut self, name: impl Into<String>) -> Self {
-        self.settings.partition = Some(name.into());
+        self.settings.partition_by = PartitionBy::Name(name.into());
         self
     }
 
     /// Serves everyone what was fetched for anyone. Off unless set: a request with other credentials (such as
     /// `Authorization`, `Cookie` or an API key in the URL) gets an answer of its own.
     pub fn share_across_credentials(mut self, share: bool) -> Self {
-        self.settings.share_across_credentials = share;
+        match &self.settings.partition_by {
+            _ if share => self.settings.partition_by = PartitionBy::Nobody,
+            PartitionBy::Nobody => self.settings.partition_by = PartitionBy::Credentials,
+            PartitionBy::Credentials | PartitionBy::Name(_) => {}
+        }
         self
     }
 

@@ -152,7 +152,8 @@ fn read_bounded(decoder: &mut impl std::io::Read, output: &mut Vec<u8>, bound: u
     if output.len() as u64 > bound { Err(Failure::OverBound) } else { Ok(()) }
 }
 
-#[cfg(all(test, feature = "gzip"))]
+#[cfg(test)]
+#[cfg(feature = "gzip")]
 mod tests {
     use std::io::Write;
 

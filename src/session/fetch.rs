@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Result, StoredResponse,
+    entry::Key,
     policy::{
         exchange::{Exchange, Forward, Keep},
         redact,
@@ -55,19 +56,17 @@ impl Course<'_> {
             // The redirect itself has come whole; whether its body does is of no interest.
             let _ = io::copy(&mut wire.take(DRAINED), &mut io::sink());
             self.pass_hop(hop, forward, &parts, sent, exchange.after_redirect(&parts.headers, received), received);
-            return Ok(Step::Follow(next));
+            return Ok(Step::Follow(Box::new(next)));
         }
         let wire = self.read(&request, &parts.headers, wire)?;
         let coding = decode::coding_of(&parts.headers);
-        let (body, coding) = match self.decode {
-            true => decode::decode(&wire, &coding, self.settings.max_body)?,
-            false => (wire, coding),
-        };
+        let (body, coding) =
+            if self.decode { decode::decode(&wire, &coding, self.settings.max_body)? } else { (wire, coding) };
         let keep = exchange.after_send(parts.status.as_u16(), &parts.headers, received);
         let stored = received_as(hop, &parts, sent, keep, received, body).with_coding(coding);
         let mut response = self.answer(hop, forward, &parts, stored.clone());
         response.elapsed = self.started.elapsed();
-        response.history = self.history.clone();
+        response.history.clone_from(&self.history);
         if hop.cached && matches!(keep, Keep::Store(_)) {
             response.cache_key = self.save(&response, &stored)?;
         }
@@ -76,7 +75,7 @@ impl Course<'_> {
             response.stored.expires = None;
         }
         self.session.cache().count_miss();
-        Ok(Step::Done(response))
+        Ok(Step::Done(Box::new(response)))
     }
 
     /// Notes a redirect that is followed.
@@ -120,7 +119,7 @@ impl Course<'_> {
         }
         let saved = self.session.cache().save_chain(&self.hops, stored);
         self.session.report_damage();
-        Ok(self.tolerate(saved)?.map(|key| key.to_hex()))
+        Ok(self.tolerate(saved)?.map(Key::to_hex))
     }
 
     /// The body as it came, or an error if it did not come whole.
@@ -133,17 +132,17 @@ impl Course<'_> {
         }
         let reserved = usize::try_from(announced.min(RESERVED)).unwrap_or(0);
         let mut body = Vec::with_capacity(reserved);
-        wire.take(max.saturating_add(1)).read_to_end(&mut body).map_err(|error| match error.kind() {
-            io::ErrorKind::TimedOut => timed_out(request.method(), self.timeout).with_source(error),
-            _ => {
-                let message = format!(
-                    "the connection broke after {} bytes of the body of {} ({error}); nothing was stored, try again",
-                    body.len(),
-                    request.method()
-                );
-                Error::new(ErrorKind::Network, message).with_source(error)
+        if let Err(error) = wire.take(max.saturating_add(1)).read_to_end(&mut body) {
+            if error.kind() == io::ErrorKind::TimedOut {
+                return Err(timed_out(request.method(), self.timeout).with_source(error));
             }
-        })?;
+            let message = format!(
+                "the connection broke after {} bytes of the body of {} ({error}); nothing was stored, try again",
+                body.len(),
+                request.method()
+            );
+            return Err(Error::new(ErrorKind::Network, message).with_source(error));
+        }
         if body.len() as u64 > max {
             return Err(decode::too_large(max));
         }

@@ -169,6 +169,7 @@ impl CachedSession {
     }
 
     /// The stored responses, to look at and to change.
+    #[must_use]
     pub fn cache(&self) -> &Cache {
         &self.inner.cache
     }
@@ -187,8 +188,9 @@ impl CachedSession {
 
     /// Tells of a damaged file that was put aside meanwhile.
     pub(super) fn report_damage(&self) {
-        let news = self.inner.put_aside.as_ref().map(PutAside::news).unwrap_or_default();
-        news.iter().for_each(|error| self.report(error));
+        for error in self.inner.put_aside.as_ref().map(PutAside::news).unwrap_or_default() {
+            self.report(&error);
+        }
     }
 
     pub(super) fn report(&self, error: &Error) {

@@ -14,16 +14,19 @@ pub struct Link {
 
 impl Link {
     /// Where it leads, made absolute with the URL of the response.
+    #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
     /// The relation, such as `next`; several are separated by spaces.
+    #[must_use]
     pub fn rel(&self) -> Option<&str> {
         self.parameter("rel")
     }
 
     /// A parameter by its name in lower case; the first one counts.
+    #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
     }

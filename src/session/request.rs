@@ -174,7 +174,6 @@ impl RequestBuilder {
     }
 
     /// Sets the body to a value as JSON, and `Content-Type` unless it is set.
-    #[expect(clippy::needless_pass_by_value, reason = "values and references are both welcome")]
     pub fn json(mut self, value: impl Serialize) -> Self {
         match serde_json::to_vec(&value) {
             Ok(json) => {

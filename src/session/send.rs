@@ -6,7 +6,7 @@ use http::HeaderValue;
 
 use super::{
     CacheStatus, CachedSession, Response, Timeout,
-    cache::{Chain, PartitionBy, Whose},
+    cache::{Chain, Whose},
     decode, disabled, redirect,
     request::{Options, Request},
     settings::Settings,
@@ -41,8 +41,8 @@ pub(super) struct Course<'a> {
 
 /// What one hop came to.
 pub(super) enum Step {
-    Done(Response),
-    Follow(Request),
+    Done(Box<Response>),
+    Follow(Box<Request>),
 }
 
 /// A request, as the cache sees it, and whether the cache takes part.
@@ -80,8 +80,8 @@ impl<'a> Course<'a> {
         request.url.set_fragment(None);
         loop {
             match self.step(&request)? {
-                Step::Done(response) => return Ok(response),
-                Step::Follow(next) => request = next,
+                Step::Done(response) => return Ok(*response),
+                Step::Follow(next) => request = *next,
             }
         }
     }
@@ -127,16 +127,12 @@ impl<'a> Course<'a> {
 
     /// Whose answer it is to be. `false` keeps the cache out of it.
     fn partition(&self, asked: &mut Asked) -> Result<bool> {
-        let by = match &self.settings.partition {
-            _ if self.settings.share_across_credentials => PartitionBy::Nobody,
-            Some(name) => PartitionBy::Name(name.clone()),
-            None => PartitionBy::Credentials,
-        };
+        let by = &self.settings.partition_by;
         if self.settings.rules.mode == Mode::Offline {
-            self.tolerate(self.session.cache().partition_for_replay(asked, &by))?;
+            self.tolerate(self.session.cache().partition_for_replay(asked, by))?;
             return Ok(true);
         }
-        Ok(self.tolerate(self.session.cache().partition(asked, &by))?.unwrap_or(false))
+        Ok(self.tolerate(self.session.cache().partition(asked, by))?.unwrap_or(false))
     }
 
     fn look_up(&self, hop: &Hop<'_>) -> Result<Option<Chain>> {
@@ -166,7 +162,7 @@ impl<'a> Course<'a> {
         }
         self.session.cache().count_hit();
         response.elapsed = self.started.elapsed();
-        Ok(Some(Step::Done(response)))
+        Ok(Some(Step::Done(Box::new(response))))
     }
 
     /// Goes on from a stored redirect, the rest of whose chain is not stored with it: the limit is reached, or it was
@@ -186,7 +182,7 @@ impl<'a> Course<'a> {
         self.hops.push(stored.clone());
         let response = self.hit(hop, true, stored);
         self.history.push(response);
-        Ok(Some(Step::Follow(next)))
+        Ok(Some(Step::Follow(Box::new(next))))
     }
 
     /// The body as the request wishes it; `None` if it wants the bytes of the wire and those are not stored.

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use http::HeaderMap;
 
-use super::{Request, Response, Timeout};
+use super::{Request, Response, Timeout, cache::PartitionBy};
 use crate::{Error, Result, policy::exchange::Rules};
 
 pub(super) type Filter = Arc<dyn Fn(&Response) -> bool + Send + Sync>;
@@ -26,8 +26,7 @@ pub(super) struct Settings {
     pub(super) max_body: u64,
     pub(super) headers: HeaderMap,
     pub(super) query: Vec<(String, String)>,
-    pub(super) partition: Option<String>,
-    pub(super) share_across_credentials: bool,
+    pub(super) partition_by: PartitionBy,
     pub(super) read_only: bool,
     pub(super) strict: bool,
     pub(super) filter: Option<Filter>,
@@ -46,8 +45,7 @@ impl Default for Settings {
             max_body: MAX_BODY,
             headers: HeaderMap::new(),
             query: Vec::new(),
-            partition: None,
-            share_across_credentials: false,
+            partition_by: PartitionBy::default(),
             read_only: false,
             strict: false,
             filter: None,
@@ -67,7 +65,6 @@ impl fmt::Debug for Settings {
             .field("redirects", &self.redirects)
             .field("decode", &self.decode)
             .field("max_body", &self.max_body)
-            .field("share_across_credentials", &self.share_across_credentials)
             .field("read_only", &self.read_only)
             .field("strict", &self.strict)
             .finish_non_exhaustive()

@@ -96,7 +96,7 @@ fn other_urls_methods_and_bodies_are_other_answers(place: &Place) {
         session.delete(origin.url("/a")),
         session.post(origin.url("/a")),
         session.post(origin.url("/a")).body("x"),
-        session.post(origin.url("/a")).json(&["x"]),
+        session.post(origin.url("/a")).json(["x"]),
         session.post(origin.url("/a")).form([("x", "y")]),
         session.get(origin.url("/a")).body("x"),
     ];

@@ -27,17 +27,17 @@ struct Moody {
 
 impl Moody {
     fn read(&self) -> Result<&MemoryStore> {
-        match self.reads_fail.load(Ordering::SeqCst) {
-            true => Err(Error::new(ErrorKind::Store, "the reads are down")),
-            false => Ok(&self.inner),
+        if self.reads_fail.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Store, "the reads are down"));
         }
+        Ok(&self.inner)
     }
 
     fn write(&self) -> Result<&MemoryStore> {
-        match self.writes_fail.load(Ordering::SeqCst) {
-            true => Err(Error::new(ErrorKind::Full, "the writes are down")),
-            false => Ok(&self.inner),
+        if self.writes_fail.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Full, "the writes are down"));
         }
+        Ok(&self.inner)
     }
 }
 

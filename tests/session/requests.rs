@@ -50,7 +50,7 @@ fn query_headers_and_bodies_arrive_as_they_were_given() {
     assert_eq!(seen.header("content-type"), Some("application/x-www-form-urlencoded"));
     assert_eq!(seen.body, b"a=1+2&b=%26");
 
-    session.post(origin.url("/a")).json(&1).header("content-type", "application/vnd.api+json").send().unwrap();
+    session.post(origin.url("/a")).json(1).header("content-type", "application/vnd.api+json").send().unwrap();
     assert_eq!(origin.last("/a").header("content-type"), Some("application/vnd.api+json"));
 
     session.post(origin.url("/a")).send().unwrap();
