@@ -1,0 +1,131 @@
+//! Keys of a store: the first byte is the namespace.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What a key of a store leads to, as its first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Namespace {
+    /// A response, or a redirect hop as an alias.
+    Response = b'r',
+    /// The responses of one URL.
+    Url = b'u',
+    /// The aliases of one key.
+    Target = b't',
+    /// The salt of the partitions.
+    Salt = b's',
+}
+
+/// The key of a response or of a hop: `r` and 32 bytes of a digest. People see it in lower-case hex.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "[u8; 32]", into = "[u8; 32]")]
+pub(crate) struct Key([u8; Key::LEN]);
+
+impl Key {
+    pub(crate) const LEN: usize = 33;
+
+    pub(crate) fn from_digest(digest: [u8; 32]) -> Self {
+        let mut key = [Namespace::Response as u8; Self::LEN];
+        key[1..].copy_from_slice(&digest);
+        Self(key)
+    }
+
+    /// The key in the bytes of a store; `None` if they are no key of a response.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let key = <[u8; Self::LEN]>::try_from(bytes).ok()?;
+        (key[0] == Namespace::Response as u8).then_some(Self(key))
+    }
+
+    /// Reads the hex form; upper case counts as well.
+    pub(crate) fn from_hex(text: &str) -> Option<Self> {
+        let text = text.as_bytes();
+        if text.len() != 2 * Self::LEN {
+            return None;
+        }
+        let mut bytes = [0; Self::LEN];
+        for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+            *byte = hex_digit(pair[0])? << 4 | hex_digit(pair[1])?;
+        }
+        Self::from_bytes(&bytes)
+    }
+
+    pub(crate) fn to_hex(self) -> String {
+        self.to_string()
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(crate) fn to_bytes(self) -> Bytes {
+        Bytes::copy_from_slice(&self.0)
+    }
+
+    /// The digest's first byte: which page of a large index the key is on.
+    pub(crate) fn page(&self) -> u8 {
+        self.0[1]
+    }
+
+    /// Under which the aliases that point at this key are listed.
+    pub(crate) fn aliases_key(&self) -> Bytes {
+        let mut key = Vec::with_capacity(1 + Self::LEN);
+        key.push(Namespace::Target as u8);
+        key.extend_from_slice(&self.0);
+        key.into()
+    }
+}
+
+/// Lists hold the digest alone.
+impl From<Key> for [u8; 32] {
+    fn from(key: Key) -> Self {
+        let mut digest = [0; 32];
+        digest.copy_from_slice(&key.0[1..]);
+        digest
+    }
+}
+
+impl From<[u8; 32]> for Key {
+    fn from(digest: [u8; 32]) -> Self {
+        Self::from_digest(digest)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({self})")
+    }
+}
+
+fn hex_digit(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_survives_its_hex_form() {
+        let key = Key::from_digest([0xa5; 32]);
+        let hex = key.to_hex();
+        assert_eq!(hex, format!("72{}", "a5".repeat(32)));
+        assert_eq!(Key::from_hex(&hex), Some(key));
+        assert_eq!(Key::from_hex(&hex.to_uppercase()), Some(key));
+    }
+
+    #[test]
+    fn other_texts_and_namespaces_are_no_keys() {
+        for text in ["", "72", &"00".repeat(33), &"zz".repeat(33), &"é".repeat(33), &"72".repeat(34)] {
+            assert_eq!(Key::from_hex(text), None, "{text}");
+        }
+        assert_eq!(Key::from_bytes(&[b'u'; 33]), None);
+    }
+}

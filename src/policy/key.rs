@@ -1,0 +1,309 @@
+//! The key of a request: what makes two requests the same to the cache.
+
+use super::{
+    normalize,
+    redact::{self, Credentials},
+};
+use crate::{
+    Error, ErrorKind, Result,
+    entry::{Key, Namespace, StoredRequest},
+};
+use bytes::Bytes;
+use http::HeaderMap;
+use sha2::{Digest, Sha256};
+
+/// Part of every base, so that a later scheme never meets the keys of this one.
+const SCHEME: &[u8] = b"larder-1";
+
+/// What identifies a request, with nothing secret in it.
+///
+/// The partition, which stands for the credentials, is filled in by the caller: it needs the salt of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// In upper case.
+    pub(crate) method: String,
+    /// Redacted and normalised, without fragment.
+    pub(crate) url: String,
+    /// Of the redacted normal form of the body; `None` if there is no body.
+    pub(crate) body_digest: Option<[u8; 32]>,
+    pub(crate) partition: Option<[u8; 16]>,
+    pub(crate) variant: Option<[u8; 32]>,
+    /// Of the text that a `key_fn` gave: then it is the key, and method, URL and body are not.
+    pub(crate) name: Option<[u8; 32]>,
+}
+
+/// A request as the cache sees it: its identity, its redacted form to be stored, and the credentials taken out.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) identity: Identity,
+    /// The URL as it was asked, redacted.
+    pub(crate) url: String,
+    /// The headers as they were asked, redacted.
+    pub(crate) headers: HeaderMap,
+    pub(crate) credentials: Credentials,
+}
+
+impl Asked {
+    /// Redacts a request, then normalises it. Fails with `InvalidInput` if the URL is not an absolute one.
+    pub(crate) fn new(method: &str, url: &str, headers: &HeaderMap, body: &[u8]) -> Result<Self> {
+        let mut credentials = Credentials::default();
+        let shown = redact::url(url, &mut credentials);
+        let headers = redact::headers(headers, &mut credentials);
+        let content_type = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+        let body = normalize::body(content_type, body, &mut credentials);
+        credentials.sort();
+        let identity = Identity {
+            method: method.to_ascii_uppercase(),
+            url: normalize::url(&shown)?,
+            body_digest: body.map(|body| digest(&[body.kind.as_bytes(), &body.bytes])),
+            partition: None,
+            variant: None,
+            name: None,
+        };
+        Ok(Self { identity, url: shown, headers, credentials })
+    }
+
+    /// Makes a text the key, in the place of method, URL and body.
+    pub(crate) fn name(&mut self, text: &str) {
+        self.identity.name = Some(digest_of_name(text));
+    }
+
+    /// What is stored of the request beside its response.
+    pub(crate) fn to_stored(&self) -> StoredRequest {
+        StoredRequest {
+            method: self.identity.method.clone(),
+            url: self.url.clone(),
+            headers: self.headers.clone(),
+            body_digest: self.identity.body_digest,
+            partition: self.identity.partition,
+            variant: self.identity.variant,
+            name: self.identity.name,
+        }
+    }
+}
+
+impl StoredRequest {
+    /// Makes a request that a [`StoredResponse`](crate::StoredResponse) answers, to save one without fetching it.
+    ///
+    /// Whoever asks the same without credentials gets the response. Method, URL and body count; headers are only
+    /// kept to be shown.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if it is not an absolute URL, or if there are credentials in URL,
+    /// headers or body: what belongs to one user must not be stored for all.
+    pub fn new(method: &str, url: &str, headers: &HeaderMap, body: &[u8]) -> Result<Self> {
+        let asked = Asked::new(method, url, headers, body)?;
+        if !asked.credentials.is_empty() {
+            let message = "a response cannot be saved for a request with credentials; take them out";
+            return Err(Error::new(ErrorKind::InvalidInput, message).with_url(asked.url));
+        }
+        Ok(asked.to_stored())
+    }
+}
+
+impl Identity {
+    /// The identity that a stored request was filed under. Fails with `InvalidInput` if its URL is not one.
+    pub(crate) fn of(request: &StoredRequest) -> Result<Self> {
+        Ok(Self {
+            method: request.method.clone(),
+            url: normalize::url(&request.url)?,
+            body_digest: request.body_digest,
+            partition: request.partition,
+            variant: request.variant,
+            name: request.name,
+        })
+    }
+
+    /// The key of the request apart from who asks and which variant was chosen.
+    pub(crate) fn base(&self) -> [u8; 32] {
+        if let Some(name) = self.name {
+            return name;
+        }
+        let body = self.body_digest.as_ref().map_or(&[][..], |digest| digest);
+        digest(&[SCHEME, self.method.as_bytes(), self.url.as_bytes(), body])
+    }
+
+    /// The key of the response.
+    pub(crate) fn key(&self) -> Key {
+        let partition = self.partition.as_ref().map_or(&[][..], |partition| partition);
+        let variant = self.variant.as_ref().map_or(&[][..], |variant| variant);
+        key_of(&self.base(), partition, variant)
+    }
+
+    /// The key of the list of responses to the same URL and body.
+    pub(crate) fn list_key(&self) -> Bytes {
+        let body = self.body_digest.as_ref().map_or(&[][..], |digest| digest);
+        let mut key = vec![Namespace::Url as u8];
+        key.extend_from_slice(&digest(&[self.url.as_bytes(), body]));
+        key.into()
+    }
+
+    /// Whether `stored` is what this asks for. Guards against a key that leads to a wrong response for any reason.
+    pub(crate) fn matches(&self, stored: &StoredRequest) -> bool {
+        if self.name.is_some() {
+            // Whoever named it says that different requests are the same.
+            return (self.name, self.partition, self.variant) == (stored.name, stored.partition, stored.variant);
+        }
+        Self::of(stored).is_ok_and(|stored| stored == *self)
+    }
+}
+
+/// The key of a name that people chose, for an alias or with a key function, outside any partition.
+pub(crate) fn named(name: &str) -> Key {
+    key_of(&digest_of_name(name), &[], &[])
+}
+
+fn digest_of_name(name: &str) -> [u8; 32] {
+    digest(&[SCHEME, b"name", name.as_bytes()])
+}
+
+fn key_of(base: &[u8; 32], partition: &[u8], variant: &[u8]) -> Key {
+    Key::from_digest(digest(&[base, partition, variant]))
+}
+
+/// SHA-256 over the parts, each behind its length (8 bytes, big-endian), so that no two lists of parts are alike.
+pub(crate) fn digest(parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn asked(method: &str, url: &str, headers: &[(&'static str, &'static str)], body: &str) -> Asked {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        Asked::new(method, url, &map, body.as_bytes()).unwrap()
+    }
+
+    fn get(url: &str) -> Identity {
+        asked("GET", url, &[], "").identity
+    }
+
+    /// Files depend on these; a change needs another scheme.
+    #[test]
+    fn keys_are_frozen() {
+        assert_eq!(
+            get("http://a.test/?b=1&a=2").key().to_hex(),
+            "728dec0729378b362d812cb9bbdbe0cf5606aabfc74d215a56a98182730e93e5be"
+        );
+        let json = [("content-type", "application/json")];
+        let mut post = asked("post", "http://a.test/", &json, r#"{"b":1,"a":2}"#).identity;
+        post.partition = Some([7; 16]);
+        assert_eq!(post.key().to_hex(), "72271596c5ecfdc7d8a51e52e287af0df3a33f47f430e9b7de86f48be22d4acddc");
+    }
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        assert_ne!(digest(&[b"ab", b"c"]), digest(&[b"a", b"bc"]));
+        assert_ne!(digest(&[b"a"]), digest(&[b"a", b""]));
+        let a = asked("POST", "http://x.org/a", &[], "b").identity.key();
+        assert_ne!(a, asked("POST", "http://x.org/ab", &[], "").identity.key());
+    }
+
+    #[test]
+    fn method_body_partition_and_variant_make_other_keys() {
+        let json = [("content-type", "application/json")];
+        let mut keys = vec![
+            get("http://x.org/").key(),
+            asked("HEAD", "http://x.org/", &[], "").identity.key(),
+            asked("POST", "http://x.org/", &[], "").identity.key(),
+            asked("POST", "http://x.org/", &[], "1").identity.key(),
+            asked("POST", "http://x.org/", &json, "1").identity.key(),
+            Identity { partition: Some([0; 16]), ..get("http://x.org/") }.key(),
+            Identity { variant: Some([0; 32]), ..get("http://x.org/") }.key(),
+            named("http://x.org/"),
+        ];
+        let all = keys.len();
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), all);
+    }
+
+    #[test]
+    fn secrets_have_no_part_in_identity_or_stored_request() {
+        let headers = |secret: &'static str| [("authorization", secret), ("content-type", "application/json")];
+        let body = |secret: &str| format!(r#"{{"a":{{"password":"{secret}"}}}}"#);
+        let a =
+            asked("POST", "http://u:swordfish@x.org/?API%5FKEY=swordfish", &headers("swordfish"), &body("swordfish"));
+        let b = asked("POST", "http://v:marlin@x.org/?API%5FKEY=marlin", &headers("marlin"), &body("marlin"));
+        assert_eq!(a.identity, b.identity);
+        assert_eq!(a.to_stored(), b.to_stored());
+        assert_ne!(a.credentials, b.credentials);
+        assert_eq!(a.credentials.len(), 4);
+        let shown = format!("{a:?} {:?} {:?}", a.to_stored(), a.to_stored().headers);
+        assert!(!shown.contains("swordfish"), "{shown}");
+    }
+
+    #[test]
+    fn a_request_with_a_secret_differs_from_one_without() {
+        let with = get("http://x.org/?token=s");
+        assert_ne!(with.key(), get("http://x.org/").key());
+        assert_ne!(with.list_key(), get("http://x.org/").list_key());
+    }
+
+    #[test]
+    fn a_stored_request_matches_its_own_identity_and_no_other() {
+        let json = [("content-type", "application/json")];
+        let mut asked_for = asked("POST", "HTTP://X.org:80/%7e?b=2&token=s&a=1#f", &json, "[1]");
+        asked_for.identity.partition = Some([3; 16]);
+        let stored = asked_for.to_stored();
+        assert!(asked_for.identity.matches(&stored));
+        assert_eq!(Identity::of(&stored).unwrap().key(), asked_for.identity.key());
+        let others = [
+            StoredRequest { method: "PUT".to_owned(), ..stored.clone() },
+            StoredRequest { url: "http://x.org/".to_owned(), ..stored.clone() },
+            StoredRequest { url: "no url".to_owned(), ..stored.clone() },
+            StoredRequest { body_digest: None, ..stored.clone() },
+            StoredRequest { partition: None, ..stored.clone() },
+            StoredRequest { name: Some([0; 32]), ..stored.clone() },
+            StoredRequest { variant: Some([0; 32]), ..stored },
+        ];
+        assert!(others.iter().all(|other| !asked_for.identity.matches(other)));
+    }
+
+    #[test]
+    fn a_name_replaces_method_url_and_body_and_not_the_partition() {
+        let mut one = asked("GET", "http://x.org/1", &[], "");
+        let mut other = asked("POST", "http://x.org/2", &[], "body");
+        one.name("page");
+        other.name("page");
+        assert_eq!(one.identity.key(), named("page"));
+        assert_eq!(other.identity.key(), named("page"));
+        assert!(one.identity.matches(&other.to_stored()));
+        other.identity.partition = Some([1; 16]);
+        assert_ne!(other.identity.key(), named("page"));
+        assert!(!one.identity.matches(&other.to_stored()));
+    }
+
+    #[test]
+    fn a_request_made_by_hand_has_no_credentials() {
+        let made = StoredRequest::new("get", "http://x.org/", &HeaderMap::new(), b"").unwrap();
+        assert!(get("http://x.org/").matches(&made));
+        for url in ["http://u:p@x.org/", "http://x.org/?token=swordfish", "no url"] {
+            let error = StoredRequest::new("GET", url, &HeaderMap::new(), b"").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(!format!("{error} {error:?}").contains("swordfish"));
+        }
+    }
+
+    #[test]
+    fn what_is_asked_in_another_order_is_the_same() {
+        let json = [("content-type", "application/json")];
+        for ((url_a, body_a), (url_b, body_b)) in [
+            (("http://x.org/?a=1&b=2", ""), ("http://x.org:80/?b=2&a=1", "")),
+            (("http://x.org/", r#"{"a":{"b":1,"c":2}}"#), ("http://x.org/", r#"{ "a": {"c":2, "b":1} }"#)),
+        ] {
+            let (a, b) = (asked("POST", url_a, &json, body_a), asked("POST", url_b, &json, body_b));
+            assert_eq!(a.identity.key(), b.identity.key());
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! What may be served and stored, and under which key: pure functions of request, response, settings and time.
+
+pub(crate) mod exchange;
+mod expire;
+mod json;
+pub(crate) mod key;
+pub(crate) mod normalize;
+pub(crate) mod partition;
+pub(crate) mod redact;
+
+pub use exchange::Mode;
+pub use expire::Expire;

@@ -1,0 +1,219 @@
+//! Normal forms: spellings of one request that mean the same get the same key, and no others.
+//!
+//! Whatever is secret was replaced before.
+
+use super::{json, redact, redact::Credentials};
+use crate::{Error, ErrorKind, Result};
+use std::{borrow::Cow, fmt::Write};
+use url::Url;
+
+/// Bodies over this size count as the bytes that they are.
+const BODY_LEN_MAX: usize = 10 << 20;
+
+/// The normal form of a body.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Body<'a> {
+    /// Part of the key, so that a text never equals a JSON document that it is spelled like.
+    pub(crate) kind: &'static str,
+    pub(crate) bytes: Cow<'a, [u8]>,
+}
+
+/// The normal form of a URL: without fragment and default port, escapes only where needed, and parameters sorted.
+///
+/// Parameters keep duplicates; `k` and `k=` are two things; `/a//b` and `/a/b` are two paths. Escaped and
+/// bare delimiters differ in the path, as they do for servers, and are the same in parameters.
+///
+/// Fails with `InvalidInput` if the text is not an absolute URL with a host.
+pub(crate) fn url(redacted: &str) -> Result<String> {
+    let url = Url::parse(redacted)
+        .map_err(|error| Error::new(ErrorKind::InvalidInput, format!("not a URL: {error}")).with_url(redacted))?;
+    let Some(host) = url.host_str().filter(|host| !host.is_empty()) else {
+        return Err(Error::new(ErrorKind::InvalidInput, "not a URL with a host").with_url(redacted));
+    };
+    let mut out = format!("{}://{host}", url.scheme());
+    if let Some(port) = url.port() {
+        // Writing to a String does not fail.
+        let _ = write!(out, ":{port}");
+    }
+    out.push_str(&respell(url.path(), Part::Path));
+    if let Some(query) = url.query().map(pairs).filter(|query| !query.is_empty()) {
+        out.push('?');
+        out.push_str(&query);
+    }
+    Ok(out)
+}
+
+/// The normal form of a body, with credentials in it replaced and collected; `None` if there is no body.
+///
+/// In JSON the order of keys and white space do not matter, at any depth; in forms the order of parameters. What
+/// is larger than 10 MiB, or not what its type says, counts as bytes.
+pub(crate) fn body<'a>(content_type: Option<&[u8]>, body: &'a [u8], found: &mut Credentials) -> Option<Body<'a>> {
+    if body.is_empty() {
+        return None;
+    }
+    let text = std::str::from_utf8(body).ok().filter(|text| text.len() <= BODY_LEN_MAX);
+    let normal = match (kind(content_type.unwrap_or_default()), text) {
+        ("json", Some(text)) => json::canonical(text, found).map(|json| ("json", json)),
+        ("form", Some(text)) => Some(("form", pairs(&redact::pairs(text, found)).into_bytes())),
+        _ => None,
+    };
+    let (kind, bytes) = match normal {
+        Some((kind, bytes)) => (kind, Cow::Owned(bytes)),
+        None => ("bytes", Cow::Borrowed(body)),
+    };
+    Some(Body { kind, bytes })
+}
+
+/// Parameters sorted by name, then value; duplicates stay, empty pieces go.
+fn pairs(text: &str) -> String {
+    let mut pairs: Vec<_> = text
+        .split('&')
+        .filter(|piece| !piece.is_empty())
+        .map(|piece| match piece.split_once('=') {
+            Some((name, value)) => (respell(name, Part::Parameter), Some(respell(value, Part::Parameter))),
+            None => (respell(piece, Part::Parameter), None),
+        })
+        .collect();
+    pairs.sort();
+    let pieces: Vec<_> = pairs
+        .into_iter()
+        .map(|(name, value)| value.map_or_else(|| name.clone(), |value| format!("{name}={value}")))
+        .collect();
+    pieces.join("&")
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Path,
+    Parameter,
+}
+
+/// Writes each character in the one spelling that is normal: escaped if and only if it must be.
+///
+/// A text with a `%` that begins no escape is left alone: any spelling for it would be that of another text.
+fn respell(text: &str, part: Part) -> String {
+    let bytes = text.as_bytes();
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let (byte, escaped, len) = match (byte, bytes.get(at + 1..at + 3).and_then(hex_byte)) {
+            (b'%', Some(byte)) => (byte, true, 3),
+            (b'%', None) => return text.to_owned(),
+            (b'+', _) if part == Part::Parameter => (b' ', true, 1),
+            (byte, _) => (byte, false, 1),
+        };
+        let unreserved = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        let delimiter = part == Part::Path && !escaped && b":/?#[]@!$&'()*+,;=".contains(&byte);
+        if unreserved || delimiter {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+        at += len;
+    }
+    out
+}
+
+fn hex_byte(digits: &[u8]) -> Option<u8> {
+    let digit = |at: usize| digits.get(at).and_then(|&digit| char::from(digit).to_digit(16));
+    u8::try_from(digit(0)? << 4 | digit(1)?).ok()
+}
+
+/// The kind of body that a content type announces.
+fn kind(content_type: &[u8]) -> &'static str {
+    let media_type = content_type.split(|&byte| byte == b';').next().unwrap_or_default();
+    let media_type = String::from_utf8_lossy(media_type).trim().to_ascii_lowercase();
+    match media_type.split_once('/') {
+        Some(("application", "x-www-form-urlencoded")) => "form",
+        Some((_, subtype)) if subtype == "json" || subtype.ends_with("+json") => "json",
+        Some(("application", subtype)) if subtype.contains("json") => "json",
+        _ => "bytes",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_of_one_url_have_one_form() {
+        for (text, want) in [
+            ("HTTP://X.org:80/?", "http://x.org/"),
+            ("https://x.org:443", "https://x.org/"),
+            ("http://x.org:8080/#f", "http://x.org:8080/"),
+            ("http://x.org/?b=1&a=2&a=1", "http://x.org/?a=1&a=2&b=1"),
+            ("http://x.org/a/./b/../c", "http://x.org/a/c"),
+            ("http://x.org/%7euser/%c3%a9|", "http://x.org/~user/%C3%A9%7C"),
+            ("http://x.org/é?q=é+1&&", "http://x.org/%C3%A9?q=%C3%A9%201"),
+            ("http://x.org/?x=%7E+%20", "http://x.org/?x=~%20%20"),
+            ("http://x.org/?u=http://y/", "http://x.org/?u=http%3A%2F%2Fy%2F"),
+            ("http://bücher.test/", "http://xn--bcher-kva.test/"),
+            ("http://[::1]:80/", "http://[::1]/"),
+        ] {
+            assert_eq!(url(text).unwrap(), want, "{text}");
+            assert_eq!(url(want).unwrap(), want, "the form of {want} is itself");
+        }
+    }
+
+    #[test]
+    fn different_urls_have_different_forms() {
+        for (a, b) in [
+            ("http://x.org/?k", "http://x.org/?k="),
+            ("http://x.org/?a=1&k=", "http://x.org/?a=1"),
+            ("http://x.org/?a=1", "http://x.org/?a=1&a=1"),
+            ("http://x.org/a//b", "http://x.org/a/b"),
+            ("http://x.org/a/", "http://x.org/a"),
+            ("http://x.org/a%2Fb", "http://x.org/a/b"),
+            ("http://x.org/?a=%26b=1", "http://x.org/?a=&b=1"),
+            ("http://x.org/?a=%2B", "http://x.org/?a=+"),
+            ("http://x.org/?a=%E9", "http://x.org/?a=%EF%BF%BD"),
+            ("http://x.org/?a=%%341", "http://x.org/?a=A"),
+            ("http://x.org/?a=%zz", "http://x.org/?a=%25zz"),
+            ("http://x.org/A", "http://x.org/a"),
+            ("http://x.org/", "https://x.org/"),
+            ("http://x.org/", "http://x.org:81/"),
+            ("http://x.org/?a=1;b=2", "http://x.org/?a=1&b=2"),
+        ] {
+            assert_ne!(url(a).unwrap(), url(b).unwrap(), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_with_a_host_is_invalid() {
+        for text in ["", "x", "/a", "http://", "http://[", "data:,x", "mailto:a@b", "file:///x"] {
+            assert_eq!(url(text).unwrap_err().kind(), ErrorKind::InvalidInput, "{text}");
+        }
+    }
+
+    fn form<'a>(content_type: &str, text: &'a str) -> Option<(&'static str, String)> {
+        let mut found = Credentials::default();
+        let body: Option<Body<'a>> = body(Some(content_type.as_bytes()), text.as_bytes(), &mut found);
+        body.map(|body| (body.kind, String::from_utf8(body.bytes.into_owned()).unwrap()))
+    }
+
+    #[test]
+    fn a_body_is_normalised_as_its_type_says() {
+        for (content_type, text, kind, want) in [
+            ("application/json", r#"{"b":1, "a":2}"#, "json", r#"{"a":2,"b":1}"#),
+            ("application/problem+JSON ; charset=utf-8", "[ 1 ]", "json", "[1]"),
+            ("application/json", "{x", "bytes", "{x"),
+            ("application/x-www-form-urlencoded", "b=1&a=%41&k", "form", "a=A&b=1&k"),
+            ("application/x-www-form-urlencoded", "b=1&Api%5FKey=s", "form", "Api_Key=REDACTED&b=1"),
+            ("text/plain", r#"{"b":1, "a":2}"#, "bytes", r#"{"b":1, "a":2}"#),
+            ("", "b&a", "bytes", "b&a"),
+        ] {
+            assert_eq!(form(content_type, text), Some((kind, want.to_owned())), "{content_type} {text}");
+        }
+        assert_eq!(form("application/json", ""), None);
+    }
+
+    #[test]
+    fn a_body_that_is_too_large_or_no_text_counts_as_bytes() {
+        let limit = format!("[{}]", " ".repeat(BODY_LEN_MAX - 2));
+        assert_eq!(form("application/json", &limit), Some(("json", "[]".to_owned())));
+        let over = format!("[{}]", " ".repeat(BODY_LEN_MAX - 1));
+        assert_eq!(form("application/json", &over), Some(("bytes", over.clone())));
+        let body = body(Some(b"application/json"), b"\"\xff\"", &mut Credentials::default()).unwrap();
+        assert_eq!((body.kind, &body.bytes[..]), ("bytes", &b"\"\xff\""[..]));
+    }
+}

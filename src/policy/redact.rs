@@ -1,0 +1,423 @@
+//! Takes credentials out of what is stored and shown, and collects them for the partition.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use percent_encoding::percent_decode;
+use std::fmt;
+use url::Url;
+
+/// What stands in the place of a credential.
+pub(crate) const REDACTED: &str = "REDACTED";
+
+/// Names of headers, parameters and JSON keys whose values are credentials: in lower case, without `-` and `_`.
+const SECRET_NAMES: &[&str] = &[
+    "accesskey",
+    "accesstoken",
+    "apikey",
+    "apisecret",
+    "apitoken",
+    "auth",
+    "authorization",
+    "authtoken",
+    "clientassertion",
+    "clientsecret",
+    "codeverifier",
+    "cookie",
+    "csrftoken",
+    "idtoken",
+    "jwt",
+    "ocpapimsubscriptionkey",
+    "passphrase",
+    "passwd",
+    "password",
+    "privatekey",
+    "privatetoken",
+    "proxyauthorization",
+    "refreshtoken",
+    "secret",
+    "secretkey",
+    "securitytoken",
+    "sessiontoken",
+    "sig",
+    "signature",
+    "token",
+    "xaccesstoken",
+    "xamzcredential",
+    "xamzsecuritytoken",
+    "xamzsignature",
+    "xapikey",
+    "xapitoken",
+    "xauthtoken",
+    "xcsrftoken",
+    "xfunctionskey",
+    "xgoogapikey",
+    "xgoogcredential",
+    "xgoogsignature",
+    "xrapidapikey",
+    "xsrftoken",
+    "xvaulttoken",
+    "xxsrftoken",
+];
+
+/// The credentials of a request. `Debug` shows only how many there are.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub(crate) struct Credentials(Vec<(String, Vec<u8>)>);
+
+impl Credentials {
+    pub(crate) fn push(&mut self, name: &str, value: impl Into<Vec<u8>>) {
+        self.0.push((name.to_owned(), value.into()));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Forgets what was pushed after there were `len`.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.0.truncate(len);
+    }
+
+    /// Makes the order in which they were found irrelevant.
+    pub(crate) fn sort(&mut self) {
+        self.0.sort();
+    }
+
+    /// All of them, each part behind its length.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for part in self.0.iter().flat_map(|(name, value)| [name.as_bytes(), value]) {
+            bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(part);
+        }
+        bytes
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credentials({})", self.0.len())
+    }
+}
+
+/// Whether the value under this name is a credential. Case, `-` and `_` do not matter; of a nested name, such as
+/// `user[password]` or `auth.token`, each segment counts.
+pub(crate) fn is_secret(name: &str) -> bool {
+    name.split(['[', ']', '.']).any(|segment| SECRET_NAMES.contains(&squeeze(segment).as_str()))
+}
+
+/// A URL, or a relative one as in `Location`, without userinfo and with the values of secret parameters replaced,
+/// in its query and its fragment. An absolute URL comes back in the spelling that is sent.
+pub(crate) fn url(text: &str, found: &mut Credentials) -> String {
+    let text = without_userinfo(text, found);
+    let (rest, fragment) = split(&text, '#');
+    let (path, query) = split(rest, '?');
+    let mut out = path.to_owned();
+    if let Some(query) = query {
+        out.push('?');
+        out.push_str(&pairs(query, found));
+    }
+    if let Some(fragment) = fragment {
+        out.push('#');
+        out.push_str(&pairs(fragment, found));
+    }
+    out
+}
+
+/// A query or a form with the values of secret parameters replaced, everything else as it is spelled.
+pub(crate) fn pairs(text: &str, found: &mut Credentials) -> String {
+    let mut out = String::with_capacity(text.len());
+    // `;` separates for some servers, and `?` begins the parameters of a fragment such as `#/path?token=`.
+    for piece in text.split_inclusive(['&', ';', '?']) {
+        let end = piece.trim_end_matches(['&', ';', '?']).len();
+        let (pair, separator) = piece.split_at(end);
+        match pair.split_once('=') {
+            Some((name, value)) if is_secret(&String::from_utf8_lossy(&form_decode(name))) => {
+                found.push(&squeeze(&String::from_utf8_lossy(&form_decode(name))), form_decode(value));
+                out.push_str(name);
+                out.push('=');
+                out.push_str(REDACTED);
+            }
+            _ => out.push_str(pair),
+        }
+        out.push_str(separator);
+    }
+    out
+}
+
+/// The headers of a request with the values of secret ones replaced, and parameters in `Referer`.
+pub(crate) fn headers(headers: &HeaderMap, found: &mut Credentials) -> HeaderMap {
+    let mut out = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        let shown = if is_secret(name.as_str()) {
+            found.push(name.as_str(), credential(value));
+            HeaderValue::from_static(REDACTED)
+        } else if name == header::REFERER {
+            // Where a link was found is not who asks, so it takes no part in the partition.
+            link(value)
+        } else {
+            value.clone()
+        };
+        out.append(name, shown);
+    }
+    out
+}
+
+/// The headers of a response with credentials in `Location` and `Content-Location` replaced.
+pub(crate) fn response_headers(headers: &HeaderMap) -> HeaderMap {
+    const LINKS: [HeaderName; 2] = [header::LOCATION, header::CONTENT_LOCATION];
+    let mut headers = headers.clone();
+    for (name, value) in &mut headers {
+        if LINKS.contains(name) {
+            *value = link(value);
+        }
+    }
+    headers
+}
+
+/// A header that is a URL: unchanged, byte for byte, unless there is a credential in it.
+fn link(value: &HeaderValue) -> HeaderValue {
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let mut found = Credentials::default();
+    let shown = url(&text, &mut found);
+    if found.is_empty() {
+        return value.clone();
+    }
+    HeaderValue::try_from(shown).unwrap_or(HeaderValue::from_static(REDACTED))
+}
+
+/// What of a credential header says who asks. In digest authentication all but user and realm changes each time.
+fn credential(value: &HeaderValue) -> Vec<u8> {
+    let bytes = value.as_bytes().trim_ascii();
+    let Some(fields) = digest_fields(bytes) else { return bytes.to_vec() };
+    let mut who = Credentials::default();
+    for name in ["username", "realm"] {
+        who.push(name, field(fields, name));
+    }
+    who.to_bytes()
+}
+
+fn digest_fields(value: &[u8]) -> Option<&str> {
+    let (scheme, fields) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("digest").then_some(fields)
+}
+
+/// The value of one field of `a="1", b="2"`, in which a quoted value may hold commas and escaped quotes.
+fn field(fields: &str, wanted: &str) -> String {
+    let mut rest = fields;
+    while let Some((name, after)) = rest.split_once('=') {
+        let (value, next) = value(after.trim_start());
+        if name.trim_matches([' ', '\t', ',']).eq_ignore_ascii_case(wanted) {
+            return value;
+        }
+        rest = next;
+    }
+    String::new()
+}
+
+/// A token or a quoted string, and what follows it.
+fn value(text: &str) -> (String, &str) {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let (token, rest) = split(text, ',');
+        return (token.trim_end().to_owned(), rest.unwrap_or_default());
+    };
+    let mut value = String::new();
+    let mut chars = quoted.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => break,
+            '\\' => value.extend(chars.next()),
+            c => value.push(c),
+        }
+    }
+    (value, chars.as_str())
+}
+
+fn without_userinfo(text: &str, found: &mut Credentials) -> String {
+    // The parser drops these anywhere in a URL, so a name may not hide behind them.
+    let text = text.replace(['\t', '\r', '\n'], "");
+    if let Ok(mut url) = Url::parse(&text) {
+        take_userinfo(&mut url, found);
+        return url.into();
+    }
+    // Relative: only one that begins with an authority can have userinfo. The base is dropped again.
+    let base = Url::parse("http://relative.invalid/").ok();
+    match Url::options().base_url(base.as_ref()).parse(&text) {
+        Ok(mut url) => {
+            if take_userinfo(&mut url, found) {
+                return url.as_str().trim_start_matches("http:").to_owned();
+            }
+            text
+        }
+        // Not a URL, so nobody asks it; it may still be shown in an error.
+        Err(_) => match text.rsplit_once('@') {
+            Some((before, after)) => {
+                found.push("userinfo", before);
+                format!("{REDACTED}@{after}")
+            }
+            None => text,
+        },
+    }
+}
+
+fn take_userinfo(url: &mut Url, found: &mut Credentials) -> bool {
+    if url.username().is_empty() && url.password().is_none() {
+        return false;
+    }
+    let mut userinfo = Credentials::default();
+    userinfo.push("user", percent_decode(url.username().as_bytes()).collect::<Vec<u8>>());
+    userinfo.push("password", percent_decode(url.password().unwrap_or_default().as_bytes()).collect::<Vec<u8>>());
+    found.push("userinfo", userinfo.to_bytes());
+    // Both only fail for URLs that cannot have userinfo in the first place.
+    url.set_username("").and_then(|()| url.set_password(None)).is_ok()
+}
+
+fn squeeze(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+fn form_decode(text: &str) -> Vec<u8> {
+    percent_decode(text.replace('+', " ").as_bytes()).collect()
+}
+
+fn split(text: &str, at: char) -> (&str, Option<&str>) {
+    text.split_once(at).map_or((text, None), |(before, after)| (before, Some(after)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> (String, usize) {
+        let mut found = Credentials::default();
+        (url(text, &mut found), found.len())
+    }
+
+    #[test]
+    fn secret_names_are_recognised_in_any_spelling() {
+        for name in [
+            "Authorization",
+            "proxy-authorization",
+            "COOKIE",
+            "X-Api-Key",
+            "api_key",
+            "apikey",
+            "API-KEY",
+            "accessToken",
+            "access_token",
+            "user[password]",
+            "auth.token",
+            "X-Amz-Signature",
+            "client_secret",
+            "x-goog-api-key",
+        ] {
+            assert!(is_secret(name), "{name}");
+        }
+        for name in ["", "key", "page", "accept", "tokens", "cookie_consent", "etag", "design"] {
+            assert!(!is_secret(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_taken_out_of_urls() {
+        for (text, want, found) in [
+            ("http://x.org/a?b=1#c", "http://x.org/a?b=1#c", 0),
+            ("http://x.org/?api_key=s&b=1", "http://x.org/?api_key=REDACTED&b=1", 1),
+            ("http://x.org/?a=1&Api%5Fkey=s%26t", "http://x.org/?a=1&Api%5Fkey=REDACTED", 1),
+            ("http://x.org/?a=1;token=s", "http://x.org/?a=1;token=REDACTED", 1),
+            ("http://x.org/?token", "http://x.org/?token", 0),
+            ("http://x.org/?token=", "http://x.org/?token=REDACTED", 1),
+            ("http://x.org/#access_token=s&x=1", "http://x.org/#access_token=REDACTED&x=1", 1),
+            ("http://x.org/#/p?token=s", "http://x.org/#/p?token=REDACTED", 1),
+            ("http://x.org/?to\tken=s", "http://x.org/?token=REDACTED", 1),
+            ("http://user:pw@x.org/", "http://x.org/", 1),
+            ("http://user@x.org/?sig=s", "http://x.org/?sig=REDACTED", 2),
+            ("http:\\\\user:pw@x.org\\a", "http://x.org/a", 1),
+            ("http:user:pw@x.org/a", "http://x.org/a", 1),
+            ("//user:pw@x.org/a", "//x.org/a", 1),
+            ("/a@b?x=u@v", "/a@b?x=u@v", 0),
+            ("../a?secret=s", "../a?secret=REDACTED", 1),
+            ("?secret=s", "?secret=REDACTED", 1),
+            ("http://user:pw@[bad/", "REDACTED@[bad/", 1),
+        ] {
+            assert_eq!(shown(text), (want.to_owned(), found), "{text}");
+            assert_eq!(shown(want).0, want, "redacting twice changes nothing");
+        }
+    }
+
+    #[test]
+    fn spellings_of_a_secret_are_the_same_credential() {
+        let all = |text: &str| {
+            let mut found = Credentials::default();
+            url(text, &mut found);
+            found.to_bytes()
+        };
+        assert_eq!(all("http://x/?api_key=a%41+"), all("http://x/?API%2DKEY=%61A%20"));
+        assert_ne!(all("http://x/?api_key=a"), all("http://x/?api_key=b"));
+        assert_ne!(all("http://a:b@x/"), all("http://ab@x/"));
+    }
+
+    #[test]
+    fn headers_lose_their_secrets_and_keep_their_repeats() {
+        let mut sent = HeaderMap::new();
+        for (name, value) in [
+            ("accept", "a"),
+            ("accept", "b"),
+            ("cookie", "c1"),
+            ("authorization", "Bearer t"),
+            ("x-api-key", "k"),
+            ("referer", "http://u:p@x.org/?token=s"),
+        ] {
+            sent.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let mut found = Credentials::default();
+        let stored = headers(&sent, &mut found);
+        let shown: Vec<_> = stored.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        let want = [
+            ("accept", "a"),
+            ("accept", "b"),
+            ("cookie", REDACTED),
+            ("authorization", REDACTED),
+            ("x-api-key", REDACTED),
+            ("referer", "http://x.org/?token=REDACTED"),
+        ];
+        assert_eq!(shown, want);
+        assert_eq!(found.len(), 3);
+    }
+
+    #[test]
+    fn digest_authentication_counts_by_user_and_realm() {
+        let who = |text: &'static str| credential(&HeaderValue::from_static(text));
+        let a = who(r#"Digest username="a, \"b\"", realm="r", nonce="1", response="x=2", nc=00000001"#);
+        assert_eq!(a, who(r#"digest nonce="2",realm="r",  username="a, \"b\"", response="y""#));
+        assert_ne!(a, who(r#"Digest username="a", realm="r", nonce="1""#));
+        assert_ne!(a, who(r#"Digest username="a, \"b\"", realm="s", nonce="1""#));
+        assert_ne!(who("Basic a"), who("Basic b"));
+    }
+
+    #[test]
+    fn location_loses_its_secrets_and_else_stays_as_it_is() {
+        for (value, want) in [
+            (&b"/next?token=s"[..], &b"/next?token=REDACTED"[..]),
+            (b"http://x.org", b"http://x.org"),
+            (b"//u:p@x.org/", b"//x.org/"),
+            (b"/\xe9?a=1", b"/\xe9?a=1"),
+        ] {
+            let mut received = HeaderMap::new();
+            received.insert(header::LOCATION, HeaderValue::from_bytes(value).unwrap());
+            received.insert(header::SET_COOKIE, HeaderValue::from_static("token=s"));
+            let stored = response_headers(&received);
+            assert_eq!(stored[header::LOCATION].as_bytes(), want);
+            assert_eq!(stored[header::SET_COOKIE], "token=s");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_credential() {
+        let mut found = Credentials::default();
+        found.push("token", "swordfish");
+        assert_eq!(format!("{found:?}"), "Credentials(1)");
+    }
+}

@@ -1,0 +1,20 @@
+//! The error of a request that cannot be answered without the network.
+
+use super::nearest::nearest;
+use crate::{Error, ErrorKind};
+
+/// Recorded URLs that the error names at most.
+const NAMED_MAX: usize = 3;
+
+/// Says which request missed and why, and which recorded URLs come closest to it. All URLs are redacted ones.
+pub(crate) fn miss(method: &str, url: &str, why: &str, recorded: &[String]) -> Error {
+    let near = nearest(url, recorded, NAMED_MAX);
+    let hint = if recorded.is_empty() {
+        "nothing is recorded yet".to_owned()
+    } else if near.is_empty() {
+        format!("none of the {} recorded URLs is like it", recorded.len())
+    } else {
+        format!("recorded are {}", near.join(" and "))
+    };
+    Error::new(ErrorKind::OfflineMiss, format!("no answer to {method}: {why}; {hint}")).with_url(url)
+}

@@ -1,0 +1,6 @@
+//! Replaying what was recorded, and saying what is missing.
+
+mod miss;
+mod nearest;
+
+pub(crate) use miss::miss;

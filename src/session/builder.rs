@@ -1,0 +1,285 @@
+//! The settings of a session, one call each.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use http::{HeaderName, HeaderValue};
+
+use super::{
+    Backend, Cache, CachedSession, Request, Response, Timeout,
+    backend::{file_path, open_log, user_cache_dir},
+    cache::PartitionBy,
+    put_aside::PutAside,
+    read_only::ReadOnly,
+    request::{header, invalid},
+    settings::Settings,
+    transport::{Transport, UreqTransport},
+};
+use crate::{
+    Error, Expire, Mode, Result,
+    log::SystemClock,
+    store::{MemoryStore, Store},
+};
+
+/// Builds a [`CachedSession`].
+///
+/// ```
+/// use larder::{Backend, CachedSession, Expire};
+/// use std::time::Duration;
+///
+/// # fn main() -> larder::Result<()> {
+/// let session = CachedSession::builder("cache")
+///     .backend(Backend::Memory)
+///     .expire_after(Duration::from_secs(3600))
+///     .allowable_codes([200, 404])
+///     .timeout(Duration::from_secs(30))
+///     .header("Accept-Language", "en")
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a builder does nothing until `build()`"]
+pub struct CachedSessionBuilder {
+    name: PathBuf,
+    backend: Backend,
+    location: Option<PathBuf>,
+    extension: String,
+    fast_save: bool,
+    settings: Settings,
+    transport: Option<Arc<dyn Transport>>,
+    error: Option<Error>,
+}
+
+impl CachedSessionBuilder {
+    pub(super) fn new(name: &Path) -> Self {
+        Self {
+            name: name.to_owned(),
+            backend: Backend::default(),
+            location: None,
+            extension: "larder".to_owned(),
+            fast_save: false,
+            settings: Settings::default(),
+            transport: None,
+            error: None,
+        }
+    }
+
+    /// Where responses are kept: [`Backend::Log`], one file, unless set.
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.backend = backend;
+        self
+    }
+
+    /// The folder that the name is relative to; the working directory unless set. It is made if missing (mode 0700).
+    pub fn location(mut self, folder: impl AsRef<Path>) -> Self {
+        self.location = Some(folder.as_ref().to_owned());
+        self
+    }
+
+    /// Puts the file into the user's cache folder, in the folder of this application: `$XDG_CACHE_HOME/APP`, usually
+    /// `~/.cache/APP`.
+    pub fn in_user_cache_dir(mut self, app: impl AsRef<str>) -> Self {
+        match user_cache_dir(app.as_ref()) {
+            Ok(folder) => self.location = Some(folder),
+            Err(error) => self.fail(error),
+        }
+        self
+    }
+
+    /// The extension of the file, `larder` unless set.
+    pub fn extension(mut self, extension: impl Into<String>) -> Self {
+        self.extension = extension.into();
+        self
+    }
+
+    /// Saves return without waiting for the disk: much faster, and a power cut may take the last of them. Off unless
+    /// set. The file stays intact either way.
+    pub fn fast_save(mut self, fast: bool) -> Self {
+        self.fast_save = fast;
+        self
+    }
+
+    /// Serves what is stored and never writes, not even the file's header. Off unless set.
+    ///
+    /// A file that has kept no credentials yet has no partitions: requests with credentials miss.
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.settings.read_only = read_only;
+        self
+    }
+
+    /// The largest body that `send()` reads, decoded, in bytes; 1 GiB unless set. A larger one is an error of `send()`
+    /// and is not stored.
+    pub fn max_body(mut self, bytes: u64) -> Self {
+        self.settings.max_body = bytes;
+        self
+    }
+
+    /// When responses expire; never, unless set. The time is fixed when a response is stored.
+    pub fn expire_after(mut self, expire: impl Into<Expire>) -> Self {
+        self.settings.rules.expire = expire.into();
+        self
+    }
+
+    /// The status codes of the responses to store; 200 unless set. Redirects are stored as part of the chain that they
+    /// lead into, whatever the codes.
+    pub fn allowable_codes(mut self, codes: impl IntoIterator<Item = u16>) -> Self {
+        self.settings.rules.codes = codes.into_iter().collect();
+        self
+    }
+
+    /// The methods of the requests to look up and to store, in any case; GET unless set.
+    pub fn allowable_methods<M: AsRef<str>>(mut self, methods: impl IntoIterator<Item = M>) -> Self {
+        self.settings.rules.methods = methods.into_iter().map(|method| method.as_ref().to_ascii_uppercase()).collect();
+        self
+    }
+
+    /// What the session does with network and cache; [`Mode::Cache`] unless set.
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.settings.rules.mode = mode;
+        self
+    }
+
+    /// How long a request may take; no limit unless set.
+    pub fn timeout(mut self, timeout: impl Into<Timeout>) -> Self {
+        self.settings.timeout = timeout.into();
+        self
+    }
+
+    /// How many redirects are followed; 30 unless set. More are an error; with 0 the redirect itself is the answer.
+    pub fn redirects(mut self, limit: usize) -> Self {
+        self.settings.redirects = limit;
+        self
+    }
+
+    /// Whether content codings (gzip, deflate) are undone; yes unless set. With `false` bodies are stored and handed
+    /// out as they came over the wire.
+    pub fn decode(mut self, decode: bool) -> Self {
+        self.settings.decode = decode;
+        self
+    }
+
+    /// Adds a header to every request that has none of its name.
+    pub fn header(mut self, name: impl TryInto<HeaderName>, value: impl TryInto<HeaderValue>) -> Self {
+        match header(name, value) {
+            Ok((name, value)) => drop(self.settings.headers.append(name, value)),
+            Err(error) => self.fail(invalid(error)),
+        }
+        self
+    }
+
+    /// Adds a query parameter to every request that has none of its name.
+    pub fn query(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.settings.query.push((name.into(), value.into()));
+        self
+    }
+
+    /// Names by hand who the responses are for, instead of telling by the credentials of each request: for tokens
+    /// that change while their owner stays the same. The name is stored as a salted hash only.
+    pub fn partition(mut self, name: impl Into<String>) -> Self {
+        self.settings.partition_by = PartitionBy::Name(name.into());
+        self
+    }
+
+    /// Serves everyone what was fetched for anyone. Off unless set: a request with other credentials (such as
+    /// `Authorization`, `Cookie` or an API key in the URL) gets an answer of its own.
+    pub fn share_across_credentials(mut self, share: bool) -> Self {
+        match &self.settings.partition_by {
+            _ if share => self.settings.partition_by = PartitionBy::Nobody,
+            PartitionBy::Nobody => self.settings.partition_by = PartitionBy::Credentials,
+            PartitionBy::Credentials | PartitionBy::Name(_) => {}
+        }
+        self
+    }
+
+    /// Stores and serves only responses for which this is true. What is stored and no longer passes is fetched anew.
+    pub fn filter(mut self, filter: impl Fn(&Response) -> bool + Send + Sync + 'static) -> Self {
+        self.settings.filter = Some(Arc::new(filter));
+        self
+    }
+
+    /// Names what is one and the same to the cache: requests for which this gives the same text share an answer.
+    ///
+    /// Credentials still partition the cache. The text itself is not stored.
+    pub fn key_fn(mut self, key: impl Fn(&Request) -> String + Send + Sync + 'static) -> Self {
+        self.settings.key_fn = Some(Arc::new(key));
+        self
+    }
+
+    /// Sees every answer last, from the network and from the cache alike, and may change or refuse it. What it gives
+    /// back is not stored.
+    pub fn on_response(mut self, hook: impl Fn(Response) -> Result<Response> + Send + Sync + 'static) -> Self {
+        self.settings.on_response = Some(Arc::new(hook));
+        self
+    }
+
+    /// Is told of every failure of the store, which otherwise is only counted: requests go on without the cache.
+    pub fn on_store_error(mut self, hook: impl Fn(&Error) + Send + Sync + 'static) -> Self {
+        self.settings.on_store_error = Some(Arc::new(hook));
+        self
+    }
+
+    /// Makes a failure of the store an error of `send()`, and a damaged file one of `build()`, where otherwise it is
+    /// put aside. Off unless set.
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.settings.strict = strict;
+        self
+    }
+
+    /// Sends requests with something else than the built-in client.
+    pub fn transport(mut self, transport: impl Transport + 'static) -> Self {
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// Opens the store and makes the session.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a setting that cannot be; what opening the file meets:
+    /// [`NotALarder`](crate::ErrorKind::NotALarder), [`NewerFormat`](crate::ErrorKind::NewerFormat),
+    /// [`Busy`](crate::ErrorKind::Busy), [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Io`](crate::ErrorKind::Io).
+    pub fn build(mut self) -> Result<CachedSession> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        // A recording is replayed as it is: whatever happens, it stays that way.
+        self.settings.read_only |= self.settings.rules.mode == Mode::Offline;
+        let (store, put_aside) = self.open()?;
+        let cache = Cache::new(store, Arc::new(SystemClock))?;
+        let transport = self.transport.unwrap_or_else(|| Arc::new(UreqTransport::new()));
+        Ok(CachedSession::assemble(self.settings, cache, transport, put_aside))
+    }
+
+    fn open(&self) -> Result<(Arc<dyn Store>, Option<PutAside>)> {
+        let store: Arc<dyn Store> = match &self.backend {
+            Backend::Memory => Arc::new(MemoryStore::new()),
+            Backend::Custom(store) => Arc::clone(store),
+            Backend::Log => {
+                let path = file_path(&self.name, self.location.as_deref(), &self.extension)?;
+                let store = open_log(&path, self.fast_save, &self.settings)?;
+                let put_aside = PutAside::of(store.log().clone());
+                return Ok((Arc::new(store), Some(put_aside)));
+            }
+        };
+        let store = if self.settings.read_only { Arc::new(ReadOnly(store)) } else { store };
+        Ok((store, None))
+    }
+
+    fn fail(&mut self, error: Error) {
+        self.error.get_or_insert(error);
+    }
+}
+
+impl fmt::Debug for CachedSessionBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedSessionBuilder")
+            .field("name", &self.name)
+            .field("backend", &self.backend)
+            .field("location", &self.location)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,359 @@
+//! The cache: a store of responses, without any policy about serving them.
+
+mod chain;
+mod lists;
+mod plan;
+mod salt;
+#[cfg(test)]
+mod tests;
+mod walkers;
+
+pub(crate) use chain::{Chain, Whose};
+pub(crate) use salt::PartitionBy;
+pub use walkers::Responses;
+
+use crate::{
+    Error, ErrorKind, Result,
+    entry::{Key, StoredResponse, UrlEntry},
+    log::Clock,
+    policy::{
+        key::{self, Asked, Identity},
+        partition::Partitions,
+    },
+    store::Store,
+};
+use http::HeaderMap;
+use plan::Plan;
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// How often a batch is made anew because somebody else has changed what was read for it.
+const TRIES_MAX: u32 = 16;
+
+/// The stored responses of a session, to look at and to change: [`session.cache()`](crate::CachedSession::cache).
+///
+/// A key, where one is asked for, is one of three texts: the key of a response in hex, as
+/// [`keys`](Cache::keys) and [`Response::cache_key`](crate::Response::cache_key) give it; an `http` or `https` URL,
+/// which stands for a GET of it without credentials; or any other text, which is a name made by
+/// [`alias`](Cache::alias).
+///
+/// Nothing here judges freshness: expired responses are found like others. Each change is one atomic batch, but for
+/// those to all responses, which go in steps. Cloning gives another handle to the same cache.
+///
+/// ```
+/// # use larder::{Backend, CachedSession};
+/// # fn main() -> larder::Result<()> {
+/// # let session = CachedSession::builder("cache").backend(Backend::Memory)
+/// #     .transport(|_: &http::Request<bytes::Bytes>| Ok(http::Response::new(b"hello".to_vec()))).build()?;
+/// session.get("http://example.org/a").send()?;
+/// let cache = session.cache();
+/// assert!(cache.contains_url("http://example.org/a")?);
+/// assert_eq!(cache.urls()?, ["http://example.org/a"]);
+/// let (response, created) = cache.get("http://example.org/a")?.expect("it was just saved");
+/// assert_eq!(&response.bytes()[..], b"hello");
+/// assert_eq!(response.created_at(), created);
+/// cache.delete_url("http://example.org/a")?;
+/// assert!(cache.is_empty()?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Cache {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    partitions: Partitions,
+    /// Held by whoever had a conflict, so that threads of one process do not conflict for ever.
+    contended: Mutex<()>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    errors: AtomicU64,
+}
+
+/// Counts and sizes of a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct CacheStats {
+    /// Stored responses; redirect hops and aliases are not counted.
+    pub entries: u64,
+    /// Bytes of the store that are in use.
+    pub live_bytes: u64,
+    /// Bytes that a compaction would give back.
+    pub dead_bytes: u64,
+    /// The size of the file; 0 if there is none.
+    pub file_bytes: u64,
+    /// Requests of this session and its clones that were answered from the cache.
+    pub hits: u64,
+    /// Requests of this session and its clones that were not.
+    pub misses: u64,
+    /// Failures of the store and unreadable responses, which did not break the requests that met them.
+    pub errors: u64,
+}
+
+impl Cache {
+    /// Fails with `Io` if the operating system has no random bytes.
+    pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
+        Ok(Self {
+            inner: Arc::new(Inner {
+                store,
+                clock,
+                partitions: Partitions::new()?,
+                contended: Mutex::new(()),
+                hits: AtomicU64::new(0),
+                misses: AtomicU64::new(0),
+                errors: AtomicU64::new(0),
+            }),
+        })
+    }
+
+    /// The response under a key, and when it was received; `None` if there is none.
+    ///
+    /// Aliases and redirects are followed to the final response.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from answering.
+    pub fn get(&self, key: impl AsRef<str>) -> Result<Option<(StoredResponse, SystemTime)>> {
+        let chain = self.walk(resolve(key.as_ref()), None, usize::MAX)?;
+        Ok(chain.map(|chain| (chain.response.clone(), chain.response.created_at())))
+    }
+
+    /// Stores a response under the key of the request that it answers, and returns that key.
+    ///
+    /// What was stored under the key is replaced.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if the URL of its request is not one, and whatever the store says.
+    pub fn save(&self, response: &StoredResponse) -> Result<String> {
+        self.save_chain(&[], response).map(Key::to_hex)
+    }
+
+    /// Makes `new` lead to the response under `to`, as a further key of it.
+    ///
+    /// If `new` is a URL, a GET of it without credentials is answered with that response from now on.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if nothing is stored under `to`, or if it leads to `new` itself.
+    pub fn alias(&self, new: impl AsRef<str>, to: impl AsRef<str>) -> Result<()> {
+        let (new, to) = (resolve(new.as_ref()), resolve(to.as_ref()));
+        self.change(|plan| {
+            if plan.leads_to(to, new)? {
+                return Err(Error::new(ErrorKind::InvalidInput, "an alias cannot lead to itself"));
+            }
+            if !plan.is_there(to)? {
+                return Err(Error::new(
+                    ErrorKind::InvalidInput,
+                    "nothing is stored under the key that the alias names",
+                ));
+            }
+            plan.put_plain_alias(new, to)
+        })
+    }
+
+    /// Deletes the response that a key leads to, and all redirects and aliases that lead to it. Returns whether
+    /// there was one.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub fn delete(&self, key: impl AsRef<str>) -> Result<bool> {
+        let key = resolve(key.as_ref());
+        self.change(|plan| plan.delete(key, |_| true))
+    }
+
+    /// Deletes every response to this URL, whatever the method, whoever asked, with all redirects and aliases that
+    /// lead to one of them. Returns whether there were any.
+    ///
+    /// Responses to requests with a body are filed apart and stay; delete those by key.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if it is not a URL, and whatever the store says.
+    pub fn delete_url(&self, url: impl AsRef<str>) -> Result<bool> {
+        let identity = get_of(url.as_ref())?;
+        self.change(|plan| {
+            let mut any = plan.delete(identity.key(), |_| true)?;
+            for entry in plan.listed(&identity)? {
+                any |= plan.delete(entry.key, |_| true)?;
+            }
+            plan.unlist(&identity)?;
+            Ok(any)
+        })
+    }
+
+    /// Whether a key leads to a response, expired or not.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from answering.
+    pub fn contains(&self, key: impl AsRef<str>) -> Result<bool> {
+        self.plan().is_there(resolve(key.as_ref()))
+    }
+
+    /// Whether there is a response to this URL, expired or not, whatever the method, whoever asked. Requests with
+    /// a body do not count.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if it is not a URL, and whatever keeps the store from answering.
+    pub fn contains_url(&self, url: impl AsRef<str>) -> Result<bool> {
+        let identity = get_of(url.as_ref())?;
+        let mut plan = self.plan();
+        if plan.is_there(identity.key())? {
+            return Ok(true);
+        }
+        for entry in plan.listed(&identity)? {
+            if plan.is_there(entry.key)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// How many responses are stored; redirects and aliases are not counted.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from answering.
+    pub fn len(&self) -> Result<u64> {
+        self.store().len()
+    }
+
+    /// Whether no response is stored.
+    ///
+    /// # Errors
+    /// As [`len`](Cache::len).
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Removes everything.
+    ///
+    /// Entries of other sessions that share the store go as well. The salt of the partitions stays the same.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub fn clear(&self) -> Result<()> {
+        self.clear_but_salt()
+    }
+
+    /// Gives back the space of what was deleted or replaced.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub fn compact(&self) -> Result<()> {
+        self.store().compact()
+    }
+
+    /// Waits until everything that was saved is on the disk. Only needed with `fast_save`.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub fn flush(&self) -> Result<()> {
+        self.store().flush()
+    }
+
+    /// Counts and sizes.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from answering.
+    pub fn stats(&self) -> Result<CacheStats> {
+        let store = self.store().stats()?;
+        Ok(CacheStats {
+            entries: store.entries,
+            live_bytes: store.live_bytes,
+            dead_bytes: store.dead_bytes,
+            file_bytes: store.file_bytes,
+            hits: self.inner.hits.load(Ordering::Relaxed),
+            misses: self.inner.misses.load(Ordering::Relaxed),
+            errors: self.inner.errors.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Stores a response and the redirects that led to it, first asked first, in one batch. Returns the key of the
+    /// response.
+    pub(crate) fn save_chain(&self, hops: &[StoredResponse], response: &StoredResponse) -> Result<Key> {
+        self.change(|plan| plan.put_chain(hops, response))
+    }
+
+    /// Stores redirects, first asked first, the last of which led to what is stored under `to` already.
+    pub(crate) fn save_hops(&self, hops: &[StoredResponse], to: Key) -> Result<()> {
+        self.change(|plan| if plan.is_there(to)? { plan.put_hops(hops, to) } else { Ok(()) })
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.inner.store
+    }
+
+    pub(crate) fn count_hit(&self) {
+        self.inner.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_miss(&self) {
+        self.inner.misses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_error(&self) {
+        self.inner.errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The time that everything here goes by.
+    pub(crate) fn now(&self) -> SystemTime {
+        let ms = self.inner.clock.wall_ms();
+        UNIX_EPOCH + Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+    }
+
+    fn listed(&self, identity: &Identity) -> Result<Vec<UrlEntry>> {
+        self.plan().listed(identity)
+    }
+
+    fn plan(&self) -> Plan<'_> {
+        Plan::new(self.store(), self.now())
+    }
+
+    /// Makes a batch and applies it; makes it anew if something has changed in between.
+    fn change<T>(&self, make: impl Fn(&mut Plan<'_>) -> Result<T>) -> Result<T> {
+        let mut turn = None;
+        for tried in 1.. {
+            let mut plan = self.plan();
+            let value = make(&mut plan)?;
+            match plan.commit() {
+                Err(error) if error.kind() == ErrorKind::Conflict && tried < TRIES_MAX => {
+                    turn.get_or_insert_with(|| self.inner.contended.lock().unwrap_or_else(PoisonError::into_inner));
+                    // Others may be processes, which the lock does not hold back.
+                    std::thread::sleep(Duration::from_micros(u64::from(tried * tried) * 50));
+                }
+                result => return result.map(|()| value),
+            }
+        }
+        Err(Error::new(ErrorKind::Conflict, "others change the same entry all the time; try again"))
+    }
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").field("store", &self.inner.store).finish_non_exhaustive()
+    }
+}
+
+/// The key that a text stands for.
+fn resolve(text: &str) -> Key {
+    if let Some(key) = Key::from_hex(text) {
+        return key;
+    }
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    if matches!(scheme.as_deref(), Some("http" | "https"))
+        && let Ok(identity) = get_of(text)
+    {
+        return identity.key();
+    }
+    key::named(text)
+}
+
+/// A GET of a URL without credentials.
+fn get_of(url: &str) -> Result<Identity> {
+    Ok(Asked::new("GET", url, &HeaderMap::new(), &[])?.identity)
+}

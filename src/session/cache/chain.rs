@@ -1,0 +1,101 @@
+//! From a key along its redirect hops to the response.
+
+use super::{Cache, plan::STEPS_MAX};
+use crate::{
+    Result,
+    entry::{Key, StoredResponse, UrlEntry, decode_response, is_alias_head},
+    policy::{exchange::Found, key::Identity},
+};
+use std::cmp::Reverse;
+
+/// A stored response and the redirects that led to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Chain {
+    /// Of the response.
+    pub(crate) key: Key,
+    /// First asked first; their bodies are empty.
+    pub(crate) hops: Vec<StoredResponse>,
+    pub(crate) response: StoredResponse,
+}
+
+impl Chain {
+    /// What the policy needs to know of it.
+    pub(crate) fn found(&self) -> Found {
+        Found { expires: self.hops.iter().chain([&self.response]).filter_map(StoredResponse::expires_at).min() }
+    }
+}
+
+/// Whose responses a look-up may find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// Those of the partition that is asked.
+    Own,
+    /// If there is none, the latest of any partition and variant, for replay without the credentials of the recording.
+    Any,
+}
+
+impl Cache {
+    /// Finds what is stored for a request, expired or not, and follows at most `hops_max` redirects: the response
+    /// of the chain is the redirect itself where that ends.
+    ///
+    /// What cannot be decoded or answers another request is absent, and counted as an error.
+    pub(crate) fn look_up(&self, asked: &Identity, hops_max: usize, whose: Whose) -> Result<Option<Chain>> {
+        let own = self.walk(asked.key(), Some(asked), hops_max)?;
+        if own.is_some() || whose == Whose::Own {
+            return Ok(own);
+        }
+        for entry in self.latest_first(asked)? {
+            let asked = Identity { partition: entry.partition, variant: entry.variant, ..asked.clone() };
+            let found = self.walk(entry.key, Some(&asked), hops_max)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The chain under a key; `asked` is compared with the request that the first part of it answers.
+    pub(super) fn walk(&self, key: Key, asked: Option<&Identity>, hops_max: usize) -> Result<Option<Chain>> {
+        let mut hops = Vec::new();
+        let (mut key, mut asked) = (key, asked);
+        for _ in 0..STEPS_MAX {
+            let Some(entry) = self.store().entry(key.as_bytes())? else { return Ok(None) };
+            let target = entry.alias_to.as_deref().map(Key::from_bytes);
+            if let Some(Some(to)) = target
+                && is_alias_head(&entry.head)
+            {
+                // Made by hand: whoever made it says that the response is the right one.
+                (key, asked) = (to, None);
+                continue;
+            }
+            let Some(response) = decode_response(&entry.head, entry.body) else {
+                self.count_error();
+                return Ok(None);
+            };
+            if asked.take().is_some_and(|asked| !asked.matches(&response.request)) {
+                self.count_error();
+                return Ok(None);
+            }
+            match target {
+                Some(Some(to)) if hops.len() < hops_max => {
+                    hops.push(response);
+                    key = to;
+                }
+                _ => return Ok(Some(Chain { key, hops, response })),
+            }
+        }
+        Ok(None)
+    }
+
+    fn latest_first(&self, asked: &Identity) -> Result<Vec<UrlEntry>> {
+        let base = asked.base();
+        let mut dated = Vec::new();
+        for entry in self.listed(asked)?.into_iter().filter(|entry| entry.base == base) {
+            if let Some(head) = self.store().head(entry.key.as_bytes())? {
+                dated.push((Reverse(head.times.created_ms), entry));
+            }
+        }
+        dated.sort_by_key(|(created, _)| *created);
+        Ok(dated.into_iter().map(|(_, entry)| entry).collect())
+    }
+}

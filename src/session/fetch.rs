@@ -1,0 +1,184 @@
+//! One hop over the network: sending it, reading the answer to its end, storing it.
+
+use std::{
+    io::{self, Read},
+    time::{Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, header::CONTENT_LENGTH, response};
+
+use super::{
+    HopOptions, Response, Timeout, WireBody, decode, redirect,
+    send::{Course, Hop, Step},
+    transport::timed_out,
+};
+use crate::{
+    Error, ErrorKind, Result, StoredResponse,
+    entry::Key,
+    policy::{
+        exchange::{Exchange, Forward, Keep},
+        redact,
+    },
+};
+
+/// What is read of the body of a redirect that is followed, so that its connection can be used again.
+const DRAINED: u64 = 64 << 10;
+/// What is set aside for a body before its first byte has come, whatever its announced length.
+const RESERVED: u64 = 1 << 20;
+
+impl Course<'_> {
+    pub(super) fn fetch(&mut self, hop: &Hop<'_>, forward: Forward, exchange: &Exchange<'_>) -> Result<Step> {
+        self.attempt(hop, forward, exchange).map_err(|error| match error.url() {
+            Some(_) => error,
+            None => error.with_url(hop.request.shown_url()),
+        })
+    }
+
+    fn attempt(&mut self, hop: &Hop<'_>, forward: Forward, exchange: &Exchange<'_>) -> Result<Step> {
+        let sent = Instant::now();
+        let request = hop.request.to_http()?;
+        let options = HopOptions { timeout: self.time_left(hop)? };
+        let answer = self.session.transport().send(&request, &options).map_err(|error| match error.kind() {
+            // The transport was told what is left of the limit, which is not what the caller has set.
+            ErrorKind::Timeout => timed_out(request.method(), self.timeout).with_source(error),
+            _ => error,
+        });
+        let (parts, wire) = answer?.into_parts();
+        let received = self.session.cache().now();
+        if self.limit > 0
+            && let Some(location) = redirect::location(parts.status.as_u16(), &parts.headers)
+        {
+            if self.history.len() >= self.limit {
+                return Err(self.too_many(hop.request));
+            }
+            let next = redirect::next(hop.request, parts.status.as_u16(), location)?;
+            // The redirect itself has come whole; whether its body does is of no interest.
+            let _ = io::copy(&mut wire.take(DRAINED), &mut io::sink());
+            self.pass_hop(hop, forward, &parts, sent, exchange.after_redirect(&parts.headers, received), received);
+            return Ok(Step::Follow(Box::new(next)));
+        }
+        let wire = self.read(&request, &parts.headers, wire)?;
+        let coding = decode::coding_of(&parts.headers);
+        let (body, coding) =
+            if self.decode { decode::decode(&wire, &coding, self.settings.max_body)? } else { (wire, coding) };
+        let keep = exchange.after_send(parts.status.as_u16(), &parts.headers, received);
+        let stored = received_as(hop, &parts, sent, keep, received, body).with_coding(coding);
+        let mut response = self.answer(hop, forward, &parts, stored.clone());
+        response.elapsed = self.started.elapsed();
+        response.history.clone_from(&self.history);
+        if hop.cached && matches!(keep, Keep::Store(_)) {
+            response.cache_key = self.save(&response, &stored)?;
+        }
+        if response.cache_key.is_none() {
+            // What was not stored does not expire.
+            response.stored.expires = None;
+        }
+        self.session.cache().count_miss();
+        Ok(Step::Done(Box::new(response)))
+    }
+
+    /// Notes a redirect that is followed.
+    fn pass_hop(
+        &mut self,
+        hop: &Hop<'_>,
+        forward: Forward,
+        parts: &response::Parts,
+        sent: Instant,
+        keep: Keep,
+        received: SystemTime,
+    ) {
+        let stored = received_as(hop, parts, sent, keep, received, Bytes::new());
+        let mut response = self.answer(hop, forward, parts, stored.clone());
+        response.elapsed = sent.elapsed();
+        self.history.push(response);
+        if hop.cached && matches!(keep, Keep::Store(_)) {
+            self.hops.push(stored);
+        } else {
+            // A chain is stored from its end backwards, as far as it may.
+            self.hops.clear();
+        }
+    }
+
+    /// The answer as the user sees it: with the headers as they came.
+    fn answer(&self, hop: &Hop<'_>, forward: Forward, parts: &response::Parts, stored: StoredResponse) -> Response {
+        Response {
+            stored: StoredResponse { headers: parts.headers.clone(), ..stored },
+            url: self.with_fragment(hop.request.url.to_string()),
+            history: Vec::new(),
+            elapsed: self.started.elapsed(),
+            cache_status: forward.into(),
+            cache_key: None,
+        }
+    }
+
+    /// Stores the answer with the redirects that led to it. Gives its key if it is stored now.
+    fn save(&self, response: &Response, stored: &StoredResponse) -> Result<Option<String>> {
+        if self.settings.read_only || self.settings.filter.as_ref().is_some_and(|filter| !filter(response)) {
+            return Ok(None);
+        }
+        let saved = self.session.cache().save_chain(&self.hops, stored);
+        self.session.report_damage();
+        Ok(self.tolerate(saved)?.map(Key::to_hex))
+    }
+
+    /// The body as it came, or an error if it did not come whole.
+    fn read(&self, request: &http::Request<Bytes>, headers: &HeaderMap, wire: WireBody) -> Result<Bytes> {
+        let max = self.settings.max_body;
+        let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let announced = announced.filter(|_| request.method() != Method::HEAD).unwrap_or(0);
+        if announced > max {
+            return Err(decode::too_large(max));
+        }
+        let reserved = usize::try_from(announced.min(RESERVED)).unwrap_or(0);
+        let mut body = Vec::with_capacity(reserved);
+        if let Err(error) = wire.take(max.saturating_add(1)).read_to_end(&mut body) {
+            if error.kind() == io::ErrorKind::TimedOut {
+                return Err(timed_out(request.method(), self.timeout).with_source(error));
+            }
+            let message = format!(
+                "the connection broke after {} bytes of the body of {} ({error}); nothing was stored, try again",
+                body.len(),
+                request.method()
+            );
+            return Err(Error::new(ErrorKind::Network, message).with_source(error));
+        }
+        if body.len() as u64 > max {
+            return Err(decode::too_large(max));
+        }
+        Ok(body.into())
+    }
+
+    /// The time-outs of the next hop: of the total, what is left of it.
+    fn time_left(&self, hop: &Hop<'_>) -> Result<Timeout> {
+        let Some(total) = self.timeout.total else { return Ok(self.timeout) };
+        match total.checked_sub(self.started.elapsed()) {
+            Some(left) if !left.is_zero() => Ok(Timeout { total: Some(left), ..self.timeout }),
+            _ => Err(timed_out(&hop.request.method, self.timeout)),
+        }
+    }
+}
+
+/// The answer as it would be stored.
+fn received_as(
+    hop: &Hop<'_>,
+    parts: &response::Parts,
+    sent: Instant,
+    keep: Keep,
+    received: SystemTime,
+    body: Bytes,
+) -> StoredResponse {
+    let headers = redact::response_headers(&parts.headers);
+    let expires = match keep {
+        Keep::Store(expires) => expires,
+        Keep::Pass => None,
+    };
+    StoredResponse::new(hop.asked.to_stored(), parts.status, headers, body, received)
+        .with_reason(reason(parts.status))
+        .with_elapsed(sent.elapsed())
+        .with_expires(expires)
+}
+
+fn reason(status: StatusCode) -> &'static str {
+    status.canonical_reason().unwrap_or_default()
+}

@@ -1,0 +1,219 @@
+//! The handle that users hold.
+
+use std::{
+    fmt,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use http::Method;
+
+use super::{
+    Backend, Body, Cache, CacheDisabled, CachedSessionBuilder, RequestBuilder, Response,
+    put_aside::PutAside,
+    request::{self, Options, Request},
+    send::Course,
+    settings::Settings,
+    transport::Transport,
+};
+use crate::{Error, Result};
+
+/// An HTTP session that keeps the responses it gets, and answers from them.
+///
+/// By default it stores the answer to every GET with status 200, for ever, whatever its cache headers say; the
+/// [builder](Self::builder) changes that. Clones share everything; a session may be used from many threads at once.
+///
+/// It blocks the calling thread. In an async program, call it from the runtime's blocking threads
+/// (`tokio::task::spawn_blocking`).
+///
+/// ```no_run
+/// use larder::{Backend, CachedSession};
+///
+/// # fn main() -> larder::Result<()> {
+/// let session = CachedSession::new("cache", Backend::Log)?; // cache.larder in the working directory
+/// let users = session.get("https://api.example.com/v1/users").query("page", "2").send()?;
+/// println!("{} bytes, from the cache: {}", users.bytes().len(), users.from_cache());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct CachedSession {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// Tells sessions apart for `cache_disabled`.
+    id: u64,
+    settings: Settings,
+    transport: Arc<dyn Transport>,
+    cache: Cache,
+    put_aside: Option<PutAside>,
+}
+
+impl CachedSession {
+    /// A session with default settings.
+    ///
+    /// The name is that of the file without its extension, or a path to it; missing folders are made (mode 0700).
+    ///
+    /// # Errors
+    ///
+    /// As [`CachedSessionBuilder::build`].
+    pub fn new(name: impl AsRef<Path>, backend: Backend) -> Result<Self> {
+        Self::builder(name).backend(backend).build()
+    }
+
+    /// A builder for a session; see [`CachedSessionBuilder`] for what can be set.
+    pub fn builder(name: impl AsRef<Path>) -> CachedSessionBuilder {
+        CachedSessionBuilder::new(name.as_ref())
+    }
+
+    pub(super) fn assemble(
+        settings: Settings,
+        cache: Cache,
+        transport: Arc<dyn Transport>,
+        put_aside: Option<PutAside>,
+    ) -> Self {
+        static SESSIONS: AtomicU64 = AtomicU64::new(0);
+        let id = SESSIONS.fetch_add(1, Ordering::Relaxed);
+        let session = Self { inner: Arc::new(Inner { id, settings, transport, cache, put_aside }) };
+        session.report_damage();
+        session
+    }
+
+    /// A GET request.
+    pub fn get(&self, url: impl AsRef<str>) -> RequestBuilder {
+        self.request(Method::GET, url)
+    }
+
+    /// A POST request. It is cached only if [`allowable_methods`](CachedSessionBuilder::allowable_methods) names it.
+    pub fn post(&self, url: impl AsRef<str>) -> RequestBuilder {
+        self.request(Method::POST, url)
+    }
+
+    /// A PUT request.
+    pub fn put(&self, url: impl AsRef<str>) -> RequestBuilder {
+        self.request(Method::PUT, url)
+    }
+
+    /// A PATCH request.
+    pub fn patch(&self, url: impl AsRef<str>) -> RequestBuilder {
+        self.request(Method::PATCH, url)
+    }
+
+    /// A DELETE request.
+    pub fn delete(&self, url: impl AsRef<str>) -> RequestBuilder {
+        self.request(Method::DELETE, url)
+    }
+
+    /// A HEAD request.
+    pub fn head(&self, url: impl AsRef<str>) -> RequestBuilder {
+        self.request(Method::HEAD, url)
+    }
+
+    /// An OPTIONS request.
+    pub fn options(&self, url: impl AsRef<str>) -> RequestBuilder {
+        self.request(Method::OPTIONS, url)
+    }
+
+    /// A request of any method, which is sent in upper case. What is wrong with method or URL is reported by
+    /// [`send`](RequestBuilder::send).
+    pub fn request(&self, method: impl TryInto<Method>, url: impl AsRef<str>) -> RequestBuilder {
+        let method = method.try_into().ok();
+        let method = method.and_then(|method| Method::try_from(method.as_str().to_ascii_uppercase().as_str()).ok());
+        RequestBuilder::new(self.clone(), method, url.as_ref())
+    }
+
+    /// Sends a request of the `http` crate, or serves it from the cache; redirects are followed like those of any
+    /// other. The URI must be absolute.
+    ///
+    /// # Errors
+    ///
+    /// As [`RequestBuilder::send`].
+    ///
+    /// ```
+    /// # use larder::{Backend, CachedSession};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let session = CachedSession::builder("cache").backend(Backend::Memory)
+    /// #     .transport(|_: &http::Request<bytes::Bytes>| Ok(http::Response::new(b"hello".to_vec()))).build()?;
+    /// let request = http::Request::get("http://example.org/").header("accept", "text/plain").body(())?;
+    /// assert_eq!(session.send(request)?.text()?, "hello");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn send(&self, request: http::Request<impl Into<Body>>) -> Result<Response> {
+        self.run(request::from_http(request, self.settings())?, &Options::default())
+    }
+
+    /// Disables the cache of this session and its clones in this thread until the guard is dropped: nothing is read
+    /// from it and nothing stored.
+    ///
+    /// ```
+    /// # use larder::{Backend, CachedSession};
+    /// # fn main() -> larder::Result<()> {
+    /// # let session = CachedSession::builder("cache").backend(Backend::Memory)
+    /// #     .transport(|_: &http::Request<bytes::Bytes>| Ok(http::Response::new(b"hello".to_vec()))).build()?;
+    /// session.get("http://example.org/").send()?;
+    /// {
+    ///     let _guard = session.cache_disabled();
+    ///     assert!(!session.get("http://example.org/").send()?.from_cache());
+    /// }
+    /// assert!(session.get("http://example.org/").send()?.from_cache());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn cache_disabled(&self) -> CacheDisabled {
+        CacheDisabled::new(self.inner.id)
+    }
+
+    /// The stored responses, to look at and to change.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        &self.inner.cache
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    pub(super) fn transport(&self) -> &dyn Transport {
+        &*self.inner.transport
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.inner.id
+    }
+
+    /// Tells of a damaged file that was put aside meanwhile.
+    pub(super) fn report_damage(&self) {
+        for error in self.inner.put_aside.as_ref().map(PutAside::news).unwrap_or_default() {
+            self.report(&error);
+        }
+    }
+
+    pub(super) fn report(&self, error: &Error) {
+        self.inner.cache.count_error();
+        if let Some(hook) = &self.inner.settings.on_store_error {
+            hook(error);
+        }
+    }
+
+    pub(super) fn run(&self, request: Request, options: &Options) -> Result<Response> {
+        let response = Course::new(self, options).run(request)?;
+        match &self.settings().on_response {
+            Some(hook) => hook(response),
+            None => Ok(response),
+        }
+    }
+}
+
+impl fmt::Debug for CachedSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedSession")
+            .field("settings", &self.inner.settings)
+            .field("cache", &self.inner.cache)
+            .finish_non_exhaustive()
+    }
+}

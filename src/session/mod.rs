@@ -1,0 +1,32 @@
+//! The session: an HTTP client that answers from its cache what it has fetched before.
+
+mod backend;
+mod basic;
+mod body;
+mod builder;
+pub(crate) mod cache;
+mod decode;
+mod disabled;
+mod fetch;
+mod handle;
+mod links;
+mod put_aside;
+mod read_only;
+mod redirect;
+mod request;
+mod response;
+mod send;
+mod settings;
+mod text;
+mod transport;
+
+pub use backend::Backend;
+pub use body::Body;
+pub use builder::CachedSessionBuilder;
+pub use cache::{Cache, CacheStats, Responses};
+pub use disabled::CacheDisabled;
+pub use handle::CachedSession;
+pub use links::Link;
+pub use request::{Request, RequestBuilder};
+pub use response::{CacheStatus, Response};
+pub use transport::{HopOptions, Timeout, Transport, WireBody};

@@ -1,0 +1,59 @@
+//! A store that a session must not change.
+
+use std::{path::Path, sync::Arc};
+
+use crate::{
+    Error, ErrorKind, Result,
+    log::{Entry, Head, Write},
+    store::{Store, StoreStats, Visitor},
+};
+
+/// Another store, of which only the reading methods are passed on. A log can be opened so itself.
+#[derive(Debug)]
+pub(super) struct ReadOnly(pub(super) Arc<dyn Store>);
+
+fn refused() -> Error {
+    Error::new(ErrorKind::ReadOnly, "the session is read-only, so its cache cannot be changed")
+}
+
+impl Store for ReadOnly {
+    fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
+        self.0.entry(key)
+    }
+
+    fn head(&self, key: &[u8]) -> Result<Option<Head>> {
+        self.0.head(key)
+    }
+
+    fn commit(&self, _writes: Vec<Write>) -> Result<()> {
+        Err(refused())
+    }
+
+    fn visit(&self, each: Visitor<'_>) -> Result<()> {
+        self.0.visit(each)
+    }
+
+    fn len(&self) -> Result<u64> {
+        self.0.len()
+    }
+
+    fn clear(&self) -> Result<()> {
+        Err(refused())
+    }
+
+    fn compact(&self) -> Result<()> {
+        Err(refused())
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.0.flush()
+    }
+
+    fn stats(&self) -> Result<StoreStats> {
+        self.0.stats()
+    }
+
+    fn location(&self) -> Option<&Path> {
+        self.0.location()
+    }
+}

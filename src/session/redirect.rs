@@ -1,0 +1,165 @@
+//! Where a redirect leads.
+
+use http::{
+    HeaderMap, HeaderValue, Method,
+    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, LOCATION, TRANSFER_ENCODING},
+};
+use url::Url;
+
+use super::request::{Request, take_userinfo};
+use crate::{Error, ErrorKind, Result};
+
+/// The value of `Location`, if the answer is a redirect that has one; without, it is an answer like any other.
+pub(super) fn location(status: u16, headers: &HeaderMap) -> Option<&HeaderValue> {
+    matches!(status, 301 | 302 | 303 | 307 | 308).then(|| headers.get(LOCATION)).flatten()
+}
+
+/// The request that a redirect asks for.
+///
+/// Method and body as RFC 9110, 15.4 allows and browsers do: 303 makes everything but HEAD a GET, 302 likewise, 301
+/// only POST; 307 and 308 repeat method and body. Credentials that the caller gave for one origin are not taken to
+/// another. The fragment is carried over unless the target has its own.
+pub(super) fn next(request: &Request, status: u16, location: &HeaderValue) -> Result<Request> {
+    let url = target(&request.url, location)?;
+    let mut next = Request { url, ..request.clone() };
+    let becomes_get = match status {
+        303 | 302 => request.method != Method::HEAD,
+        301 => request.method == Method::POST,
+        _ => false,
+    };
+    if becomes_get {
+        next.method = Method::GET;
+        next.body = bytes::Bytes::new();
+        for name in [CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING] {
+            next.headers.remove(name);
+        }
+    }
+    if leaves_origin(&request.url, &next.url) {
+        for name in [AUTHORIZATION, COOKIE] {
+            next.headers.remove(name);
+        }
+    }
+    take_userinfo(&mut next);
+    Ok(next)
+}
+
+fn target(base: &Url, location: &HeaderValue) -> Result<Url> {
+    // Servers send raw UTF-8 and raw Latin-1 here; what is not the one is the other.
+    let location = location.as_bytes();
+    let location = String::from_utf8(location.to_vec())
+        .unwrap_or_else(|_| location.iter().map(|byte| char::from(*byte)).collect());
+    let mut url = base.join(location.trim()).map_err(|error| {
+        Error::new(ErrorKind::Network, format!("the server redirects to something that is no URL ({error})"))
+    })?;
+    if !matches!(url.scheme(), "http" | "https") {
+        let message = format!("the server redirects to a URL of the scheme `{}`, which is not followed", url.scheme());
+        return Err(Error::new(ErrorKind::Network, message));
+    }
+    if url.fragment().is_none() {
+        url.set_fragment(base.fragment());
+    }
+    Ok(url)
+}
+
+/// Another scheme, host or port; the step from http to https on the default ports of one host is none.
+fn leaves_origin(from: &Url, to: &Url) -> bool {
+    if from.host() != to.host() {
+        return true;
+    }
+    let upgrade = (from.scheme(), to.scheme()) == ("http", "https") && from.port().is_none() && to.port().is_none();
+    !upgrade && (from.scheme() != to.scheme() || from.port_or_known_default() != to.port_or_known_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: &Method, url: &str) -> Request {
+        let mut headers = HeaderMap::new();
+        for name in [AUTHORIZATION, COOKIE, CONTENT_TYPE] {
+            headers.insert(name, HeaderValue::from_static("x"));
+        }
+        let (method, url) = (method.clone(), Url::parse(url).unwrap());
+        Request { method, url, headers, body: "body".into() }
+    }
+
+    fn follow(method: &Method, url: &str, status: u16, location: &str) -> Result<Request> {
+        next(&request(method, url), status, &HeaderValue::from_bytes(location.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn methods_become_get_where_they_should() {
+        let table = [
+            (Method::POST, 301, Method::GET),
+            (Method::PUT, 301, Method::PUT),
+            (Method::POST, 302, Method::GET),
+            (Method::PUT, 302, Method::GET),
+            (Method::HEAD, 302, Method::HEAD),
+            (Method::DELETE, 303, Method::GET),
+            (Method::HEAD, 303, Method::HEAD),
+            (Method::POST, 307, Method::POST),
+            (Method::PATCH, 308, Method::PATCH),
+        ];
+        for (method, status, want) in table {
+            let next = follow(&method, "http://a.example/", status, "/b").unwrap();
+            assert_eq!(next.method, want, "{method} {status}");
+            assert_eq!(next.body.is_empty(), want == Method::GET, "{method} {status}");
+            assert_eq!(next.headers.contains_key(CONTENT_TYPE), want != Method::GET, "{method} {status}");
+        }
+    }
+
+    #[test]
+    fn targets_are_resolved_and_keep_the_fragment() {
+        for (location, want) in [
+            ("/b?c=d", "http://a.example/b?c=d#f"),
+            ("c", "http://a.example/x/c#f"),
+            ("../c#g", "http://a.example/c#g"),
+            ("//b.example/c", "http://b.example/c#f"),
+            ("https://b.example", "https://b.example/#f"),
+            ("/grün", "http://a.example/gr%C3%BCn#f"),
+        ] {
+            assert_eq!(follow(&Method::GET, "http://a.example/x/y#f", 302, location).unwrap().url.as_str(), want);
+        }
+    }
+
+    #[test]
+    fn credentials_stay_with_their_origin() {
+        for (from, to, kept) in [
+            ("http://a.example/", "/b", true),
+            ("http://a.example/", "http://a.example:80/b", true),
+            ("http://a.example/", "https://a.example/", true),
+            ("https://a.example/", "http://a.example/", false),
+            ("http://a.example:8080/", "https://a.example/", false),
+            ("http://a.example/", "http://a.example:81/", false),
+            ("http://a.example/", "http://b.example/", false),
+        ] {
+            let next = follow(&Method::GET, from, 302, to).unwrap();
+            assert_eq!(next.headers.contains_key(AUTHORIZATION), kept, "{from} {to}");
+            assert_eq!(next.headers.contains_key(COOKIE), kept, "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn userinfo_of_the_target_becomes_its_header() {
+        let next = follow(&Method::GET, "http://a.example/", 302, "http://u:p@b.example/").unwrap();
+        assert_eq!(next.url.as_str(), "http://b.example/");
+        assert_eq!(next.headers[AUTHORIZATION], "Basic dTpw");
+    }
+
+    #[test]
+    fn other_schemes_and_nonsense_are_not_followed() {
+        for location in ["file:///etc/passwd", "javascript:alert(1)", "http://[::1"] {
+            let error = follow(&Method::GET, "http://a.example/", 302, location).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Network, "{location}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_needs_a_location_and_one_of_five_codes() {
+        let mut headers = HeaderMap::new();
+        assert!(location(302, &headers).is_none());
+        headers.insert(LOCATION, HeaderValue::from_static("/"));
+        let codes: Vec<u16> = (300..=399).filter(|status| location(*status, &headers).is_some()).collect();
+        assert_eq!(codes, [301, 302, 303, 307, 308]);
+    }
+}

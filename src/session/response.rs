@@ -1,0 +1,254 @@
+//! What comes back, from the network or from the cache.
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use serde::de::DeserializeOwned;
+
+use super::{
+    links::{Link, links},
+    text,
+};
+use crate::{
+    Error, ErrorKind, Result, StoredRequest, StoredResponse,
+    policy::{exchange::Forward, redact},
+};
+
+/// How the cache took part in an answer; its text is what follows the cache's name in a `Cache-Status` header
+/// (RFC 9211).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CacheStatus {
+    /// Served from the cache.
+    Hit,
+    /// Asked of the origin: nothing was stored for the request.
+    Miss,
+    /// Asked of the origin: what is stored has expired.
+    Stale,
+    /// Asked of the origin, because the request wished so.
+    Refresh,
+    /// Asked of the origin: the method is not one that is cached.
+    Method,
+    /// Asked of the origin: the cache was told to stay out of it.
+    Bypass,
+}
+
+impl fmt::Display for CacheStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let forward = match self {
+            Self::Hit => return f.write_str("hit"),
+            Self::Miss => Forward::UriMiss,
+            Self::Stale => Forward::Stale,
+            Self::Refresh => Forward::Request,
+            Self::Method => Forward::Method,
+            Self::Bypass => Forward::Bypass,
+        };
+        write!(f, "fwd={}", forward.as_str())
+    }
+}
+
+impl From<Forward> for CacheStatus {
+    fn from(forward: Forward) -> Self {
+        match forward {
+            Forward::UriMiss => Self::Miss,
+            Forward::Stale => Self::Stale,
+            Forward::Request => Self::Refresh,
+            Forward::Method => Self::Method,
+            Forward::Bypass => Self::Bypass,
+        }
+    }
+}
+
+/// An answer, read to its end.
+///
+/// On a hit it is the same as on the miss that stored it: status, reason, headers with their repeats and order, body
+/// and history. Only [`from_cache`](Self::from_cache), [`cache_status`](Self::cache_status) and
+/// [`elapsed`](Self::elapsed) tell them apart, and credentials in the URLs of redirect targets, which are not stored.
+///
+/// Cloning is cheap for the body. `Debug` shows no credentials, headers or body.
+#[derive(Clone)]
+pub struct Response {
+    /// The body is decoded if it is handed out so.
+    pub(super) stored: StoredResponse,
+    pub(super) url: String,
+    pub(super) history: Vec<Response>,
+    pub(super) elapsed: Duration,
+    pub(super) cache_status: CacheStatus,
+    pub(super) cache_key: Option<String>,
+}
+
+impl Response {
+    /// The status code.
+    pub fn status(&self) -> StatusCode {
+        self.stored.status()
+    }
+
+    /// The reason phrase: what the status code usually reads, as the transport passes on no other; may be empty.
+    pub fn reason(&self) -> &str {
+        match self.stored.reason.as_str() {
+            "" => self.status().canonical_reason().unwrap_or_default(),
+            reason => reason,
+        }
+    }
+
+    /// The headers as received; names are in lower case, repeated ones are all there.
+    ///
+    /// They describe what came over the wire: after decoding, `content-encoding` and `content-length` are still those
+    /// of the coded body.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.stored.headers
+    }
+
+    /// The body, decoded unless [`decode(false)`](super::RequestBuilder::decode) was asked for.
+    pub fn bytes(&self) -> &Bytes {
+        &self.stored.body
+    }
+
+    /// The body as text: a byte order mark decides, else the charset of `Content-Type`, else UTF-8. Malformed bytes
+    /// become U+FFFD.
+    ///
+    /// # Errors
+    ///
+    /// [`Decode`](ErrorKind::Decode) if the charset is not known.
+    pub fn text(&self) -> Result<String> {
+        text::text(self.headers(), self.bytes()).map_err(|error| error.with_url(self.shown_url()))
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`Decode`](ErrorKind::Decode) if the body is no JSON or not what `T` expects.
+    ///
+    /// ```
+    /// # use larder::{Backend, CachedSession};
+    /// # fn main() -> larder::Result<()> {
+    /// # let session = CachedSession::builder("cache").backend(Backend::Memory)
+    /// #     .transport(|_: &http::Request<bytes::Bytes>| Ok(http::Response::new(br#"{"id": 7}"#.to_vec()))).build()?;
+    /// #[derive(serde::Deserialize)]
+    /// struct User {
+    ///     id: u64,
+    /// }
+    ///
+    /// let user: User = session.get("http://example.org/users/7").send()?.json()?;
+    /// assert_eq!(user.id, 7);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        let body = self.bytes();
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        // JSON is UTF-8 (RFC 8259); what is not may still be an older UTF-16 text, or one in the charset it names.
+        let parsed = match std::str::from_utf8(body) {
+            Ok(text) => serde_json::from_str(text),
+            Err(_) => serde_json::from_str(&self.text()?),
+        };
+        parsed.map_err(|error| {
+            let message = format!("the body is not the JSON that was expected: {error}");
+            Error::new(ErrorKind::Decode, message).with_url(self.shown_url()).with_source(error)
+        })
+    }
+
+    /// The URL that gave this answer: after redirects, the last one.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The redirects that led here, first one first; each is an answer of its own.
+    pub fn history(&self) -> &[Response] {
+        &self.history
+    }
+
+    /// How long `send()` took for this answer (on a hit: the look-up); in the history, how long the hop took.
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    /// The links of the `Link` headers.
+    pub fn links(&self) -> Vec<Link> {
+        links(self.headers(), &self.url)
+    }
+
+    /// The request that this answers: method, URL and headers as sent. Credentials in them read `REDACTED`.
+    pub fn request(&self) -> &StoredRequest {
+        &self.stored.request
+    }
+
+    /// Whether it was served from the cache. After redirects this is about the final answer; each hop knows its own.
+    pub fn from_cache(&self) -> bool {
+        self.cache_status == CacheStatus::Hit
+    }
+
+    /// How the cache took part.
+    pub fn cache_status(&self) -> CacheStatus {
+        self.cache_status
+    }
+
+    /// When the answer came from the origin.
+    pub fn created_at(&self) -> SystemTime {
+        self.stored.created
+    }
+
+    /// When it expires in the cache; `None` if never, or if it is not stored.
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.stored.expires
+    }
+
+    /// Whether it is expired by now.
+    pub fn is_expired(&self) -> bool {
+        self.stored.is_expired(SystemTime::now())
+    }
+
+    /// Whether the origin confirmed for this request that the stored answer still holds.
+    pub fn revalidated(&self) -> bool {
+        false
+    }
+
+    /// The key under which it is stored, for [`Cache::get`](super::Cache::get) and the like; `None` if it is not.
+    pub fn cache_key(&self) -> Option<&str> {
+        self.cache_key.as_deref()
+    }
+
+    /// The answer, unless its status is 400 or above.
+    ///
+    /// # Errors
+    ///
+    /// [`Status`](ErrorKind::Status) with status and URL.
+    pub fn error_for_status(self) -> Result<Self> {
+        let status = self.status();
+        if !(status.is_client_error() || status.is_server_error()) {
+            return Ok(self);
+        }
+        let message = format!("{} was answered with {} {}", self.request().method(), status.as_u16(), self.reason());
+        Err(Error::new(ErrorKind::Status, message.trim_end()).with_url(self.shown_url()))
+    }
+
+    /// The answer in the form of the `http` crate.
+    pub fn into_http(self) -> http::Response<Vec<u8>> {
+        let status = self.status();
+        let mut response = http::Response::new(self.stored.body.into());
+        *response.status_mut() = status;
+        *response.headers_mut() = self.stored.headers;
+        response
+    }
+
+    fn shown_url(&self) -> String {
+        redact::url(&self.url, &mut redact::Credentials::default())
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status().as_u16())
+            .field("url", &self.shown_url())
+            .field("body_len", &self.bytes().len())
+            .field("cache_status", &self.cache_status)
+            .field("history", &self.history)
+            .finish_non_exhaustive()
+    }
+}

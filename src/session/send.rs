@@ -1,0 +1,253 @@
+//! The course of one request through cache and network, redirects included.
+
+use std::time::Instant;
+
+use http::HeaderValue;
+
+use super::{
+    CacheStatus, CachedSession, Response, Timeout,
+    cache::{Chain, Whose},
+    decode, disabled, redirect,
+    request::{Options, Request},
+    settings::Settings,
+};
+use crate::{
+    Error, ErrorKind, Mode, Result, StoredResponse,
+    policy::{
+        exchange::{Exchange, First, Forward, Next, Wish},
+        key::{Asked, Identity},
+        redact::REDACTED,
+    },
+    replay,
+};
+
+/// What is known while a request is under way.
+pub(super) struct Course<'a> {
+    pub(super) session: &'a CachedSession,
+    pub(super) settings: &'a Settings,
+    pub(super) wish: Wish,
+    only_if_cached: bool,
+    pub(super) timeout: Timeout,
+    pub(super) limit: usize,
+    pub(super) decode: bool,
+    pub(super) started: Instant,
+    /// Of the URL that was asked; it is carried over to wherever redirects lead.
+    fragment: Option<String>,
+    /// The redirects so far, as the user sees them.
+    pub(super) history: Vec<Response>,
+    /// The same as they would be stored: those at the end of the list that may be.
+    pub(super) hops: Vec<StoredResponse>,
+}
+
+/// What one hop came to.
+pub(super) enum Step {
+    Done(Box<Response>),
+    Follow(Box<Request>),
+}
+
+/// A request, as the cache sees it, and whether the cache takes part.
+pub(super) struct Hop<'a> {
+    pub(super) request: &'a Request,
+    pub(super) asked: Asked,
+    pub(super) cached: bool,
+}
+
+impl<'a> Course<'a> {
+    pub(super) fn new(session: &'a CachedSession, options: &Options) -> Self {
+        let settings = session.settings();
+        let wish = Wish {
+            expire: options.expire,
+            refresh: options.refresh,
+            disabled: options.no_store || disabled::is_disabled(session.id()),
+        };
+        Self {
+            session,
+            settings,
+            wish,
+            only_if_cached: options.only_if_cached,
+            timeout: options.timeout.unwrap_or(settings.timeout),
+            limit: options.redirects.unwrap_or(settings.redirects),
+            decode: options.decode.unwrap_or(settings.decode),
+            started: Instant::now(),
+            fragment: None,
+            history: Vec::new(),
+            hops: Vec::new(),
+        }
+    }
+
+    pub(super) fn run(mut self, mut request: Request) -> Result<Response> {
+        self.fragment = request.url.fragment().map(str::to_owned);
+        request.url.set_fragment(None);
+        loop {
+            match self.step(&request)? {
+                Step::Done(response) => return Ok(*response),
+                Step::Follow(next) => request = *next,
+            }
+        }
+    }
+
+    /// One hop: from the cache with all that follows there, or from the network.
+    fn step(&mut self, request: &Request) -> Result<Step> {
+        let asked = Asked::new(request.method.as_str(), request.url.as_str(), &request.headers, &request.body)?;
+        let mut hop = Hop { request, asked, cached: true };
+        if let Some(key_fn) = &self.settings.key_fn {
+            hop.asked.name(&key_fn(request));
+        }
+        let method = hop.asked.identity.method.clone();
+        let exchange = Exchange::new(&self.settings.rules, self.wish, &method);
+        let forward = match exchange.first() {
+            First::Refuse => return Err(self.refuse(&hop)),
+            First::Send(forward @ (Forward::Bypass | Forward::Method)) => {
+                hop.cached = false;
+                forward
+            }
+            First::Send(forward) => {
+                hop.cached = self.partition(&mut hop.asked)?;
+                forward
+            }
+            First::LookUp => {
+                hop.cached = self.partition(&mut hop.asked)?;
+                let found = if hop.cached { self.look_up(&hop)? } else { None };
+                let judged = found.as_ref().map(Chain::found);
+                match (exchange.after_lookup(judged, self.session.cache().now()), found) {
+                    (Next::Serve, Some(chain)) => match self.serve(&hop, chain)? {
+                        Some(step) => return Ok(step),
+                        None => Forward::UriMiss,
+                    },
+                    (Next::Send(forward), _) => forward,
+                    (Next::Serve | Next::Refuse, _) => return Err(self.refuse(&hop)),
+                }
+            }
+        };
+        if self.only_if_cached || self.settings.rules.mode == Mode::Offline {
+            return Err(self.refuse(&hop));
+        }
+        self.fetch(&hop, forward, &exchange)
+    }
+
+    /// Whose answer it is to be. `false` keeps the cache out of it.
+    fn partition(&self, asked: &mut Asked) -> Result<bool> {
+        let by = &self.settings.partition_by;
+        if self.settings.rules.mode == Mode::Offline {
+            self.tolerate(self.session.cache().partition_for_replay(asked, by))?;
+            return Ok(true);
+        }
+        Ok(self.tolerate(self.session.cache().partition(asked, by))?.unwrap_or(false))
+    }
+
+    fn look_up(&self, hop: &Hop<'_>) -> Result<Option<Chain>> {
+        let whose = if self.settings.rules.mode == Mode::Offline { Whose::Any } else { Whose::Own };
+        let hops_max = self.limit - self.history.len().min(self.limit);
+        let found = self.session.cache().look_up(&hop.asked.identity, hops_max, whose);
+        Ok(self.tolerate(found)?.flatten())
+    }
+
+    /// Hands out what was found. `None` if it is not what is wanted after all.
+    fn serve(&mut self, hop: &Hop<'_>, chain: Chain) -> Result<Option<Step>> {
+        if self.limit > 0
+            && let Some(location) = redirect::location(chain.response.status.as_u16(), &chain.response.headers)
+        {
+            return self.follow_stored(hop, &chain, location);
+        }
+        let Some(body) = self.as_wished(&chain.response)? else { return Ok(None) };
+        let mut response = self.hit(hop, chain.hops.is_empty(), StoredResponse { body, ..chain.response });
+        response.cache_key = Some(chain.key.to_hex());
+        let hops = chain.hops.into_iter().enumerate().map(|(n, stored)| self.hit(hop, n == 0, stored));
+        response.history = self.history.iter().cloned().chain(hops).collect();
+        if self.settings.filter.as_ref().is_some_and(|filter| !filter(&response)) {
+            return Ok(None);
+        }
+        if !self.hops.is_empty() && !self.settings.read_only {
+            self.tolerate(self.session.cache().save_hops(&self.hops, hop.asked.identity.key()))?;
+        }
+        self.session.cache().count_hit();
+        response.elapsed = self.started.elapsed();
+        Ok(Some(Step::Done(Box::new(response))))
+    }
+
+    /// Goes on from a stored redirect, the rest of whose chain is not stored with it: the limit is reached, or it was
+    /// an answer of its own when it was stored.
+    fn follow_stored(&mut self, hop: &Hop<'_>, chain: &Chain, location: &HeaderValue) -> Result<Option<Step>> {
+        if self.history.len() + chain.hops.len() >= self.limit {
+            return Err(self.too_many(hop.request));
+        }
+        // Where a credential was taken out it leads elsewhere; in the middle of a chain the request is not known.
+        let redacted = location.as_bytes().windows(REDACTED.len()).any(|part| part == REDACTED.as_bytes());
+        if redacted || !chain.hops.is_empty() {
+            return Ok(None);
+        }
+        let next = redirect::next(hop.request, chain.response.status.as_u16(), location)
+            .map_err(|error| error.with_url(hop.request.shown_url()))?;
+        let stored = StoredResponse { body: bytes::Bytes::new(), ..chain.response.clone() };
+        self.hops.push(stored.clone());
+        let response = self.hit(hop, true, stored);
+        self.history.push(response);
+        Ok(Some(Step::Follow(Box::new(next))))
+    }
+
+    /// The body as the request wishes it; `None` if it wants the bytes of the wire and those are not stored.
+    fn as_wished(&self, stored: &StoredResponse) -> Result<Option<bytes::Bytes>> {
+        if self.decode {
+            let decoded = decode::decode(&stored.body, &stored.coding, self.settings.max_body);
+            return decoded.map(|(body, _)| Some(body)).map_err(|error| error.with_url(stored.url.clone()));
+        }
+        let as_on_the_wire = stored.body.is_empty() || stored.coding == decode::coding_of(&stored.headers);
+        Ok(as_on_the_wire.then(|| stored.body.clone()))
+    }
+
+    fn hit(&self, hop: &Hop<'_>, url_asked: bool, stored: StoredResponse) -> Response {
+        let url = if url_asked { hop.request.url.to_string() } else { stored.url.clone() };
+        Response {
+            url: self.with_fragment(url),
+            history: Vec::new(),
+            elapsed: self.started.elapsed(),
+            cache_status: CacheStatus::Hit,
+            cache_key: Identity::of(&stored.request).ok().map(|identity| identity.key().to_hex()),
+            stored,
+        }
+    }
+
+    pub(super) fn with_fragment(&self, mut url: String) -> String {
+        if let Some(fragment) = &self.fragment
+            && !url.contains('#')
+        {
+            url.push('#');
+            url.push_str(fragment);
+        }
+        url
+    }
+
+    pub(super) fn too_many(&self, request: &Request) -> Error {
+        let message = format!(
+            "{} takes more than {} redirects; look where they lead, or raise the limit with redirects(..)",
+            request.method, self.limit
+        );
+        Error::new(ErrorKind::Network, message).with_url(request.shown_url())
+    }
+
+    /// The failure rule: what the store cannot do is reported, and breaks the request only if the session is strict.
+    pub(super) fn tolerate<T>(&self, result: Result<T>) -> Result<Option<T>> {
+        result.map(Some).or_else(|error| {
+            self.session.report(&error);
+            if self.settings.strict { Err(error) } else { Ok(None) }
+        })
+    }
+
+    /// The error where neither cache nor network may answer.
+    fn refuse(&self, hop: &Hop<'_>) -> Error {
+        let cache = self.session.cache();
+        cache.count_miss();
+        let why = match self.settings.rules.mode {
+            Mode::Offline if self.wish.disabled => "the session is offline and its cache is disabled for this request",
+            Mode::Offline => "it is not recorded, and the session is offline",
+            _ => "nothing fresh is stored for it, and it may only be answered from the cache",
+        };
+        let recorded = if self.wish.disabled { Vec::new() } else { cache.urls().unwrap_or_default() };
+        let identity = &hop.asked.identity;
+        let error = replay::miss(&identity.method, &hop.asked.url, why, &recorded);
+        match cache.store().location() {
+            Some(path) => error.with_path(path),
+            None => error,
+        }
+    }
+}

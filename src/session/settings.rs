@@ -1,0 +1,72 @@
+//! What a session is set to.
+
+use std::{fmt, sync::Arc};
+
+use http::HeaderMap;
+
+use super::{Request, Response, Timeout, cache::PartitionBy};
+use crate::{Error, Result, policy::exchange::Rules};
+
+pub(super) type Filter = Arc<dyn Fn(&Response) -> bool + Send + Sync>;
+pub(super) type KeyFn = Arc<dyn Fn(&Request) -> String + Send + Sync>;
+pub(super) type OnResponse = Arc<dyn Fn(Response) -> Result<Response> + Send + Sync>;
+pub(super) type OnStoreError = Arc<dyn Fn(&Error) + Send + Sync>;
+
+/// Redirects that are followed unless the caller says otherwise, as `requests` does.
+pub(super) const REDIRECTS: usize = 30;
+const MAX_BODY: u64 = 1 << 30;
+
+/// Everything that `send()` looks at; the place of the store is not part of it.
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) rules: Rules,
+    pub(super) timeout: Timeout,
+    pub(super) redirects: usize,
+    pub(super) decode: bool,
+    pub(super) max_body: u64,
+    pub(super) headers: HeaderMap,
+    pub(super) query: Vec<(String, String)>,
+    pub(super) partition_by: PartitionBy,
+    pub(super) read_only: bool,
+    pub(super) strict: bool,
+    pub(super) filter: Option<Filter>,
+    pub(super) key_fn: Option<KeyFn>,
+    pub(super) on_response: Option<OnResponse>,
+    pub(super) on_store_error: Option<OnStoreError>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            rules: Rules::default(),
+            timeout: Timeout::default(),
+            redirects: REDIRECTS,
+            decode: true,
+            max_body: MAX_BODY,
+            headers: HeaderMap::new(),
+            query: Vec::new(),
+            partition_by: PartitionBy::default(),
+            read_only: false,
+            strict: false,
+            filter: None,
+            key_fn: None,
+            on_response: None,
+            on_store_error: None,
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Default headers and parameters, and the partition's name, may be credentials.
+        f.debug_struct("Settings")
+            .field("rules", &self.rules)
+            .field("timeout", &self.timeout)
+            .field("redirects", &self.redirects)
+            .field("decode", &self.decode)
+            .field("max_body", &self.max_body)
+            .field("read_only", &self.read_only)
+            .field("strict", &self.strict)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,122 @@
+//! The contract of a store.
+
+use crate::{
+    Result,
+    log::{Entry, Head, Write},
+};
+use std::{fmt, ops::ControlFlow, path::Path};
+
+/// Values and aliases under byte keys: what a [`Cache`](crate::Cache) needs of the place where it stores.
+///
+/// A store knows neither HTTP nor expiry: it keeps what it is given until it is told otherwise, or until the
+/// entry's `drop_after_ms` has passed and the store is compacted. It is shared between threads and, if it outlives the
+/// process, between processes.
+///
+/// Laws:
+/// * What [`commit`](Store::commit) acknowledged is read by every later call, and survives whatever the store
+///   promises to survive.
+/// * A batch is seen whole or not at all.
+/// * An alias leads to the key that it names for as long as that key is there without interruption. Overwriting the
+///   key keeps its aliases; once it is deleted they are absent for good, even if the key comes back. An alias of a
+///   key that is not there yet leads to it once it is.
+/// * A version changes with each write to its key, and never comes back.
+/// * An entry that cannot be read, because the medium is damaged, is an error or absent, never other bytes.
+pub trait Store: fmt::Debug + Send + Sync {
+    /// The value or alias under a key, itself: aliases are not followed. `None` if absent, or if an alias leads to
+    /// nothing.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from answering.
+    fn entry(&self, key: &[u8]) -> Result<Option<Entry>>;
+
+    /// The same without the body.
+    ///
+    /// # Errors
+    /// As [`entry`](Store::entry).
+    fn head(&self, key: &[u8]) -> Result<Option<Head>> {
+        Ok(self.entry(key)?.map(|entry| Head::of(&entry)))
+    }
+
+    /// Applies a batch, in order: all of it or nothing.
+    ///
+    /// # Errors
+    /// [`Conflict`](crate::ErrorKind::Conflict) if an [`Expect`](Write::Expect) does not hold: read again and retry.
+    /// [`Full`](crate::ErrorKind::Full), [`ReadOnly`](crate::ErrorKind::ReadOnly) and others as they apply. After
+    /// an error nothing of the batch is stored.
+    fn commit(&self, writes: Vec<Write>) -> Result<()>;
+
+    /// Calls `each` with the key and head of every value until it breaks: no aliases, no bookkeeping (`aux`).
+    ///
+    /// No lock is held meanwhile, so `each` may use the store. What is written during the visit may or may not be
+    /// seen.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from answering, and any error of `each`.
+    fn visit(&self, each: Visitor<'_>) -> Result<()>;
+
+    /// How many values [`visit`](Store::visit) would see.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from answering.
+    fn len(&self) -> Result<u64>;
+
+    /// Whether there are no values.
+    ///
+    /// # Errors
+    /// As [`len`](Store::len).
+    fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Removes everything, bookkeeping included.
+    ///
+    /// # Errors
+    /// As [`commit`](Store::commit).
+    fn clear(&self) -> Result<()>;
+
+    /// Gives back the space of what was deleted or replaced.
+    ///
+    /// # Errors
+    /// As [`commit`](Store::commit).
+    fn compact(&self) -> Result<()>;
+
+    /// Waits until everything acknowledged is as safe as the store can make it.
+    ///
+    /// # Errors
+    /// As [`commit`](Store::commit).
+    fn flush(&self) -> Result<()>;
+
+    /// Counts and sizes.
+    ///
+    /// # Errors
+    /// Whatever keeps the store from answering.
+    fn stats(&self) -> Result<StoreStats>;
+
+    /// The file, if there is one.
+    fn location(&self) -> Option<&Path>;
+}
+
+/// What [`Store::visit`] calls with each key and head.
+pub type Visitor<'a> = &'a mut (dyn FnMut(&[u8], Head) -> Result<ControlFlow<()>> + 'a);
+
+/// What a store says about itself. A store that does not know a number says 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct StoreStats {
+    /// Values, without aliases and bookkeeping.
+    pub entries: u64,
+    /// Bytes that are in use.
+    pub live_bytes: u64,
+    /// Bytes that a compaction would give back.
+    pub dead_bytes: u64,
+    /// The size of the file.
+    pub file_bytes: u64,
+}
+
+impl StoreStats {
+    /// Makes the numbers, for implementers of stores.
+    #[must_use]
+    pub fn new(entries: u64, live_bytes: u64, dead_bytes: u64, file_bytes: u64) -> Self {
+        Self { entries, live_bytes, dead_bytes, file_bytes }
+    }
+}

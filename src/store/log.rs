@@ -1,0 +1,89 @@
+//! The engine as a store.
+
+use super::{Store, StoreStats, Visitor};
+use crate::{
+    Result,
+    log::{Entry, Head, Log, Options, Write},
+};
+use std::path::Path;
+
+/// A [`Store`] in one file: what was committed survives the process and a power cut, as [`Log`] promises.
+#[derive(Debug, Clone)]
+pub struct LogStore {
+    log: Log,
+}
+
+impl LogStore {
+    /// Opens the file, and creates it if there is none; its folder must exist.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        Log::open(path, options).map(Self::from)
+    }
+
+    /// The log itself.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+}
+
+impl From<Log> for LogStore {
+    fn from(log: Log) -> Self {
+        Self { log }
+    }
+}
+
+impl Store for LogStore {
+    fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
+        self.log.entry(key)
+    }
+
+    fn head(&self, key: &[u8]) -> Result<Option<Head>> {
+        match self.log.head(key)? {
+            Some(head) if head.alias_to.is_none() => Ok(Some(head)),
+            // The log follows an alias, if only a few hops, and may answer with the head of its target.
+            _ => Ok(self.log.entry(key)?.filter(|entry| entry.alias_to.is_some()).map(|entry| Head::of(&entry))),
+        }
+    }
+
+    fn commit(&self, writes: Vec<Write>) -> Result<()> {
+        self.log.apply(&writes)
+    }
+
+    fn visit(&self, each: Visitor<'_>) -> Result<()> {
+        for item in &self.log {
+            let (key, head) = item?;
+            if each(&key, head)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn len(&self) -> Result<u64> {
+        self.log.len()
+    }
+
+    fn clear(&self) -> Result<()> {
+        self.log.clear()
+    }
+
+    fn compact(&self) -> Result<()> {
+        self.log.compact()
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.log.flush()
+    }
+
+    fn stats(&self) -> Result<StoreStats> {
+        let stats = self.log.stats()?;
+        Ok(StoreStats::new(stats.entries, stats.live_bytes, stats.dead_bytes, stats.file_bytes))
+    }
+
+    fn location(&self) -> Option<&Path> {
+        Some(self.log.path())
+    }
+}

@@ -1,0 +1,11 @@
+//! Where stored responses live: the trait [`Store`], and the stores that come with the crate.
+
+#[cfg(test)]
+mod contract;
+mod interface;
+mod log;
+mod memory;
+
+pub use interface::{Store, StoreStats, Visitor};
+pub use log::LogStore;
+pub use memory::MemoryStore;

@@ -1,0 +1,239 @@
+//! Who gets whose answer, and what never reaches the file.
+
+use std::fs;
+
+use larder::{Backend, CachedSession, Response};
+
+use crate::{
+    Place, in_memory_and_file,
+    support::{Origin, Reply},
+};
+
+in_memory_and_file!(
+    alice_and_bob_get_their_own_answers,
+    the_same_credentials_hit_whatever_their_order_and_case,
+    a_named_partition_replaces_the_credentials,
+    shared_answers_are_shared,
+    credentials_are_sent_but_not_shown,
+    userinfo_becomes_a_header_and_a_partition,
+    credentials_do_not_follow_a_redirect_to_another_origin,
+);
+
+const SECRET: &str = "S3cr3t-Value/With+Signs=";
+
+/// Answers with what it was sent.
+fn echo(origin: &Origin, path: &str) {
+    origin.handle(path, |seen| {
+        let mut said: Vec<String> = seen.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        said.retain(|line| !line.starts_with("host:") && !line.starts_with("user-agent:"));
+        Reply::ok(format!("{} {}", seen.target, said.join("; ")))
+    });
+}
+
+fn alice_and_bob_get_their_own_answers(place: &Place) {
+    let origin = Origin::start();
+    echo(&origin, "/me");
+    let session = place.session();
+    let ask = |who: Option<(&str, &str)>| -> Response {
+        match who {
+            Some((name @ ("api_key" | "ACCESS-TOKEN"), value)) => session.get(origin.url("/me")).query(name, value),
+            Some((name, value)) => session.get(origin.url("/me")).header(name, value),
+            None => session.get(origin.url("/me")),
+        }
+        .send()
+        .unwrap()
+    };
+    let people = [
+        None,
+        Some(("Authorization", "Bearer alice")),
+        Some(("Authorization", "Bearer bob")),
+        Some(("Cookie", "sid=alice")),
+        Some(("Cookie", "sid=bob")),
+        Some(("X-API-Key", "alice")),
+        Some(("X-API-Key", "bob")),
+        Some(("api_key", "alice")),
+        Some(("api_key", "bob")),
+        Some(("ACCESS-TOKEN", "alice")),
+        Some(("ACCESS-TOKEN", "bob")),
+    ];
+    let texts: Vec<String> = people.map(|who| ask(who).text().unwrap()).to_vec();
+    assert_eq!(origin.hits("/me"), people.len());
+    for (who, text) in people.iter().zip(&texts) {
+        let again = ask(*who);
+        assert!(again.from_cache(), "{who:?}");
+        assert_eq!(again.text().unwrap(), *text, "{who:?}");
+        assert!(who.is_none_or(|(_, value)| text.contains(value)));
+    }
+    // All of them are gone with their URL.
+    for url in session.cache().urls().unwrap() {
+        session.cache().delete_url(url).unwrap();
+    }
+    assert!(session.cache().is_empty().unwrap());
+}
+
+fn the_same_credentials_hit_whatever_their_order_and_case(place: &Place) {
+    let origin = Origin::start();
+    echo(&origin, "/me");
+    let session = place.session();
+    let request = session.get(origin.url("/me"));
+    request.clone().header("authorization", "Bearer a").header("x-api-key", "k").send().unwrap();
+    let again = request.header("X-Api-Key", "k").header("AUTHORIZATION", "Bearer a").send().unwrap();
+    assert!(again.from_cache());
+}
+
+fn a_named_partition_replaces_the_credentials(place: &Place) {
+    let origin = Origin::start();
+    echo(&origin, "/me");
+    let session = place.builder().partition("user-42").build().unwrap();
+    session.get(origin.url("/me")).bearer_auth("old").send().unwrap();
+    assert!(session.get(origin.url("/me")).bearer_auth("new").send().unwrap().from_cache());
+}
+
+#[test]
+fn sessions_of_other_partitions_share_a_file_and_no_answers() {
+    let place = Place::new(Backend::Log);
+    let origin = Origin::start();
+    echo(&origin, "/me");
+    let sessions = ["user-1", "user-2"].map(|name| place.builder().partition(name).build().unwrap());
+    for round in 0..2 {
+        for session in &sessions {
+            assert_eq!(session.get(origin.url("/me")).send().unwrap().from_cache(), round == 1);
+        }
+    }
+    assert!(!place.session().get(origin.url("/me")).send().unwrap().from_cache());
+}
+
+fn shared_answers_are_shared(place: &Place) {
+    let origin = Origin::start();
+    echo(&origin, "/me");
+    let session = place.builder().share_across_credentials(true).build().unwrap();
+    session.get(origin.url("/me")).bearer_auth("alice").send().unwrap();
+    assert!(session.get(origin.url("/me")).bearer_auth("bob").send().unwrap().from_cache());
+    assert!(session.get(origin.url("/me")).send().unwrap().from_cache());
+}
+
+fn credentials_are_sent_but_not_shown(place: &Place) {
+    let origin = Origin::start();
+    echo(&origin, "/me");
+    let session = place.session();
+    let request = session.get(origin.url(&format!("/me?token={SECRET}"))).bearer_auth(SECRET);
+    for _ in 0..2 {
+        let response = request.clone().send().unwrap();
+        assert!(response.text().unwrap().contains(&format!("authorization: Bearer {SECRET}")));
+        assert_eq!(response.request().headers()["authorization"], "REDACTED");
+        assert!(response.request().url().ends_with("/me?token=REDACTED"));
+        for shown in [format!("{response:?}"), format!("{request:?}"), format!("{session:?}")] {
+            assert!(!shown.contains("S3cr3t"), "{shown}");
+        }
+    }
+    origin.route("/gone", Reply::new(404));
+    let gone = session.get(origin.url(&format!("/gone?token={SECRET}"))).send().unwrap();
+    let error = gone.error_for_status().unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("S3cr3t"), "{error:?}");
+    let nowhere = session.get(format!("http://user:{SECRET}@127.0.0.1:1/?token={SECRET}")).send().unwrap_err();
+    assert!(!format!("{nowhere} {nowhere:?}").contains("S3cr3t"), "{nowhere:?}");
+    let invalid = session.get(format!("gopher://user:{SECRET}@host/?token={SECRET}")).send().unwrap_err();
+    assert!(!format!("{invalid} {invalid:?}").contains("S3cr3t"), "{invalid:?}");
+}
+
+fn userinfo_becomes_a_header_and_a_partition(place: &Place) {
+    let origin = Origin::start();
+    echo(&origin, "/me");
+    let session = place.session();
+    let url = |user: &str| origin.url("/me").replace("http://", &format!("http://{user}:p%40ss@"));
+    let alice = session.get(url("alice")).send().unwrap();
+    assert!(alice.text().unwrap().contains("authorization: Basic YWxpY2U6cEBzcw=="));
+    assert!(!session.get(url("bob")).send().unwrap().from_cache());
+    assert!(session.get(url("alice")).send().unwrap().from_cache());
+    assert!(session.get(origin.url("/me")).basic_auth("alice", "p@ss").send().unwrap().from_cache());
+    assert!(!alice.url().contains("alice"));
+}
+
+fn credentials_do_not_follow_a_redirect_to_another_origin(place: &Place) {
+    let (origin, other) = (Origin::start(), Origin::start());
+    echo(&origin, "/end");
+    echo(&other, "/end");
+    origin.route("/same", Reply::redirect(302, "/end")).route("/other", Reply::redirect(307, other.url("/end")));
+    let session = place.session();
+    let ask = |path: &str| {
+        let request = session.get(origin.url(path)).bearer_auth("t").header("Cookie", "a=1").header("X-Kept", "1");
+        request.send().unwrap().text().unwrap()
+    };
+    assert!(ask("/same").contains("authorization: Bearer t"));
+    let told = ask("/other");
+    assert!(!told.contains("authorization") && !told.contains("cookie") && told.contains("x-kept"), "{told}");
+}
+
+/// Plants a secret wherever a request can carry one.
+fn plant(session: &CachedSession, origin: &Origin) {
+    let request = session.get(origin.url("/a"));
+    for name in ["Authorization", "aUTHORIZATION", "Proxy-Authorization", "Cookie", "X-Api-Key", "x-auth-token"] {
+        request.clone().header(name, format!("Bearer {SECRET}")).send().unwrap();
+    }
+    request.clone().basic_auth("user", SECRET).send().unwrap();
+    for name in ["token", "api_key", "Access-Token", "client_secret", "password"] {
+        request.clone().query(name, SECRET).send().unwrap();
+        session.post(origin.url("/a")).form([("x", "1"), (name, SECRET)]).send().unwrap();
+        let deep = serde_json::json!({"a": [{"b": {name: SECRET, "other": 1}}], name: {"c": SECRET}});
+        session.post(origin.url("/a")).json(&deep).send().unwrap();
+    }
+    session.get(origin.url(&format!("/a#token={SECRET}"))).send().unwrap();
+    session.get(origin.url("/a").replace("http://", "http://user:S3cr3t-Value@")).send().unwrap();
+    request.clone().header("Referer", format!("http://x.example/?token={SECRET}")).send().unwrap();
+    session.get(origin.url("/hop")).query("token", SECRET).bearer_auth(SECRET).send().unwrap();
+    session.cache().flush().unwrap();
+}
+
+/// Every way in which the secret might be spelled in the file.
+fn spellings() -> Vec<Vec<u8>> {
+    let mut spellings = vec![b"S3cr3t".to_vec(), b"S3cr3t-Value%2FWith%2BSigns%3D".to_vec()];
+    // Base64 of a text looks different at each of three offsets; the inner characters do not depend on what is around.
+    for offset in 0..3 {
+        let mut text = vec![b'x'; offset];
+        text.extend_from_slice(SECRET.as_bytes());
+        let coded = base64(&text);
+        let (from, to) = (offset.div_ceil(3) * 4, coded.len() - 4);
+        spellings.push(coded.as_bytes()[from..to].to_vec());
+        spellings.push(coded.as_bytes()[from..to].iter().map(|c| if *c == b'+' { b'-' } else { *c }).collect());
+    }
+    spellings
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let mut group = [0; 3];
+        group[..chunk.len()].copy_from_slice(chunk);
+        let bits = u32::from_be_bytes([0, group[0], group[1], group[2]]);
+        for digit in 0..4 {
+            let at = usize::try_from(bits >> (18 - 6 * digit) & 63).unwrap();
+            text.push(if digit <= chunk.len() { char::from(DIGITS[at]) } else { '=' });
+        }
+    }
+    text
+}
+
+#[test]
+fn no_planted_secret_is_in_the_file() {
+    let place = Place::new(Backend::Log);
+    let origin = Origin::start();
+    origin.route("/a", Reply::ok("no secret in here"));
+    let hop = format!("http://user:{SECRET}@127.0.0.1:{}/hop2?api_key={SECRET}&x=1", origin.port());
+    origin.route("/hop", Reply::redirect(302, hop.replace("Value/With", "Value%2FWith")));
+    origin.route("/hop2", Reply::redirect(307, format!("/a?token={SECRET}")));
+    let session = place.builder().allowable_methods(["GET", "POST"]).header("X-Api-Token", SECRET).build().unwrap();
+    plant(&session, &origin);
+    let named = place.builder().partition(SECRET).build().unwrap();
+    named.get(origin.url("/a")).send().unwrap();
+    named.cache().flush().unwrap();
+    let stored = named.cache().len().unwrap();
+    assert!(stored > 20, "{stored}");
+    let file = fs::read(place.file()).unwrap();
+    for spelling in spellings() {
+        assert!(spelling.len() > 5);
+        let found = file.windows(spelling.len()).position(|part| part == spelling);
+        assert_eq!(found, None, "{}", String::from_utf8_lossy(&spelling));
+    }
+    assert!(file.windows(8).any(|part| part == b"REDACTED"));
+}
