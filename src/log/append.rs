@@ -12,6 +12,7 @@ use super::{
     lock::WriteGuard,
     plant::{Bug, planted},
     presence::{Present, incarnation_of},
+    read::Want,
     record::{Kind, RecordHeader},
     shared::{Counters, Settings, Shared},
     view::Loc,
@@ -215,7 +216,11 @@ impl Generation {
     fn expect(&self, key: &[u8], version: Option<Version>, counters: &Counters) -> Result<()> {
         let loc = self.view().find(self.header.hash(key));
         // What reading the key shows, so that an alias without a target may be expected to be absent.
-        let visible = loc.map_or(Ok(false), |loc| self.is_visible(loc, counters))?;
+        let mut visible = loc.map_or(Ok(false), |loc| self.is_visible(loc, counters))?;
+        if let (Some(loc), None) = (loc, version) {
+            // Nor is a value there whose bytes have rotted, or who expects what reading shows could never write.
+            visible = visible && self.read(loc, Some(key), Want::Body, counters)?.is_some();
+        }
         if loc.filter(|_| visible).map(|loc| self.version(&loc)) == version {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! What happens beside the callers: the sync that bounds the loss under `fast_save`, the slots, and the orderly end.
 
 use super::{
+    commit::sync_failed,
     disk::write_at,
     generation::Generation,
     header::{FileHeader, Slot},
@@ -12,7 +13,7 @@ use super::{
 use crate::{Error, Result};
 use std::{
     io::IoSlice,
-    sync::{Arc, Weak, atomic::Ordering},
+    sync::{Arc, PoisonError, Weak, atomic::Ordering},
     time::Duration,
 };
 
@@ -47,19 +48,23 @@ impl Shared {
 
     /// Starts the background thread, once, for a handle that does not wait for its syncs.
     pub(super) fn start_background(self: &Arc<Self>) {
-        if self.env.background {
-            self.background.get_or_init(|| {
-                let shared = Arc::downgrade(self);
-                let thread = std::thread::Builder::new().name("larder-sync".into()).spawn(move || run(&shared));
-                // Without a thread, loss is bounded by `flush` and `close` alone: a reason to go on, not to fail.
-                thread.ok().map(|handle| handle.thread().clone())
-            });
+        if !self.env.background {
+            return;
+        }
+        let pid = (self.env.pid)();
+        let mut background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
+        // A forked child has its parent's memory and not its threads.
+        if background.as_ref().is_none_or(|(owner, _)| *owner != pid) {
+            let shared = Arc::downgrade(self);
+            let thread = std::thread::Builder::new().name("larder-sync".into()).spawn(move || run(&shared));
+            // Without a thread, loss is bounded by `flush` and `close` alone: a reason to go on, not to fail.
+            *background = thread.ok().map(|handle| (pid, handle.thread().clone()));
         }
     }
 
     /// Has the background thread look now.
     pub(super) fn wake_background(&self) {
-        if let Some(Some(thread)) = self.background.get() {
+        if let Some((_, thread)) = &*self.background.lock().unwrap_or_else(PoisonError::into_inner) {
             thread.unpark();
         }
     }
@@ -74,6 +79,7 @@ impl Shared {
 
     /// Notes in the file that all of it is synced. The caller holds the writer lock, so nobody appends meanwhile.
     fn write_slot(&self, generation: &Generation) -> Result<()> {
+        generation.check_poison()?;
         // Others may have written slots since this process read them; theirs must not be the one that is overwritten.
         let mut slots = generation.reread_slots();
         let end = generation.seen();
@@ -84,7 +90,7 @@ impl Shared {
         if !planted(Bug::SlotAhead) {
             let synced = generation.file.sync_data();
             synced.map_err(|error| {
-                let error = Error::io("sync the cache file", &self.path, error);
+                let error = sync_failed("sync the cache file", &self.path, error);
                 generation.poison(&error);
                 error
             })?;
@@ -103,7 +109,12 @@ impl Shared {
         if self.may_write().is_err() {
             return Ok(());
         }
-        let generation = self.current()?;
+        let mut generation = self.current()?;
+        if generation.pid != (self.env.pid)() {
+            // A forked child cannot wait for a sync that a thread of its parent has begun.
+            self.reopen(&Settings::READING)?;
+            generation = self.generation();
+        }
         generation.wait_until_synced(generation.seen(), &*self.env.disk, &self.path)
     }
 
@@ -116,7 +127,8 @@ impl Shared {
         if !planted(Bug::SlotAhead) {
             generation.wait_until_synced(generation.seen(), &*self.env.disk, &self.path)?;
         }
-        let guard = self.lock(settings)?;
+        // If the path names another file by now, or nothing, there is nothing to note in it.
+        let Some(guard) = self.lock_in_hand(settings)? else { return Ok(()) };
         if planted(Bug::SlotAhead) || generation.synced() > guard.generation.slots().synced() {
             self.write_slot(&guard.generation)?;
         }

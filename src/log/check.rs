@@ -63,13 +63,16 @@ pub(super) fn check(generation: &Generation, path: &Path) -> Result<CheckReport>
             Err(end) => break end,
         }
     };
+    let slots = *generation.reread_slots();
+    // What this process has synced or seen is as good as what a slot says.
+    let synced = slots.synced().max(generation.synced());
     let end = match end {
         End::Unreadable(error) => {
             return Err(Error::io("read the log", path, error).with_offset(walk.position().offset));
         }
         End::Newer => LogEnd::Newer,
-        _ if view.position().offset < generation.slots().synced() => LogEnd::Damaged,
-        End::Torn if generation.slots().both_bad() => LogEnd::Damaged,
+        _ if view.position().offset < synced => LogEnd::Damaged,
+        End::Torn if slots.both_bad() => LogEnd::Damaged,
         End::Torn => LogEnd::Torn,
         End::Clean => LogEnd::Clean,
     };

@@ -32,8 +32,10 @@ pub(super) struct SyncState {
 }
 
 impl SyncState {
-    pub(super) fn new(synced: u64) -> Self {
-        Self { synced, running: false, waiting_since: None, failed: None }
+    /// `failed`: whether this process has seen a sync of the file fail before it opened the file again.
+    pub(super) fn new(synced: u64, failed: bool) -> Self {
+        let failed = failed.then(|| Error::new(ErrorKind::Io, "a sync of the cache file has failed"));
+        Self { synced, running: false, waiting_since: None, failed }
     }
 }
 
@@ -79,9 +81,8 @@ impl Generation {
                 Ok(())
             }
             Err(error) => {
-                let error = Error::io("sync the cache file", path, error);
-                state.failed = Some(error.duplicate());
-                self.in_doubt.store(true, Ordering::Release);
+                let error = sync_failed("sync the cache file", path, error);
+                self.distrust(&mut state, &error);
                 Err(error)
             }
         };
@@ -100,7 +101,7 @@ impl Generation {
 
     /// Takes in how a sync of the folder went.
     pub(super) fn note_folder_synced(&self, result: io::Result<()>, path: &Path) -> Result<()> {
-        let synced = result.map_err(|error| Error::io("sync the cache's folder", folder_of(path), error));
+        let synced = result.map_err(|error| sync_failed("sync the cache's folder", folder_of(path), error));
         match &synced {
             Ok(()) => self.folder_synced.store(true, Ordering::Release),
             Err(error) => self.poison(error),
@@ -131,8 +132,13 @@ impl Generation {
 
     /// Marks the file as one on which durable writes can no longer be promised.
     pub(super) fn poison(&self, error: &Error) {
+        self.distrust(&mut self.sync_state(), error);
+    }
+
+    fn distrust(&self, state: &mut SyncState, error: &Error) {
         self.in_doubt.store(true, Ordering::Release);
-        self.sync_state().failed.get_or_insert_with(|| error.duplicate());
+        self.failed.insert(&self.stat, self.header.file_id);
+        state.failed.get_or_insert_with(|| error.duplicate());
     }
 
     /// Fails if durable writes can no longer be promised.
@@ -143,6 +149,12 @@ impl Generation {
     fn sync_state(&self) -> MutexGuard<'_, SyncState> {
         self.sync.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whatever the reason, nothing tells what of the data is on the medium: never "full, nothing was stored".
+pub(super) fn sync_failed(doing: &str, path: &Path, error: io::Error) -> Error {
+    let message = format!("cannot {doing}: {error}; what was written may or may not survive a power cut");
+    Error::new(ErrorKind::Io, message).with_path(path).with_source(error)
 }
 
 fn poisoned(cause: &Error) -> Error {

@@ -7,15 +7,21 @@ use super::{
     append::{Draft, Step},
     copy::Copier,
     generation::{Generation, folder_of},
+    header::{FileHeader, Slots},
     layout::LOG_START,
+    lock::{WriteGuard, busy},
     new_file::NewFile,
     open::new_header,
     options::OnDamage,
     plant::{Bug, planted},
     shared::{Settings, Shared},
+    view::View,
 };
 use crate::{Error, ErrorKind, Result};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 /// What a compaction takes over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,10 +35,25 @@ pub(super) enum Keep {
 impl Shared {
     /// Rewrites the file so that it holds what lives and nothing else.
     pub(super) fn compact(&self, keep: Keep, settings: &Settings) -> Result<()> {
-        self.may_write()?;
+        // Each turn is lost only to another process that replaces or removes the file at that moment.
+        const TURNS_MAX: usize = 8;
+        for _ in 0..TURNS_MAX {
+            if self.compact_once(keep, settings)? {
+                return Ok(());
+            }
+        }
+        Err(busy(&self.path))
+    }
+
+    /// `false` if the path has come to name another file meanwhile.
+    fn compact_once(&self, keep: Keep, settings: &Settings) -> Result<bool> {
+        // Whatever has to be opened, made or put aside for a sound file, this does. Later nobody here may wait for
+        // the lock of the new file, which is then our own.
+        drop(self.lock(settings)?);
         let new = NewFile::acquire(&self.env, &self.path, settings.lock_timeout)?;
-        // Taking the lock once shows early whether the file may be rewritten at all.
-        let old = Arc::clone(&self.lock(settings)?.generation);
+        let Some(guard) = self.lock_in_hand(settings)? else { return Ok(false) };
+        let old = Arc::clone(&guard.generation);
+        drop(guard);
         self.check_room(&old, keep)?;
         let header = new_header(&self.env, old.header.file_id, Some(old.header.hash_key))?;
         new.begin(&header)?;
@@ -43,11 +64,11 @@ impl Shared {
             copier.flush()?;
             // Most of the data reaches the medium here, while writers go on.
             new.sync()?;
+            copier.copy_appended_until_short()?;
         }
-        let guard = self.lock(settings)?;
+        let Some(guard) = self.lock_in_hand(settings)? else { return Ok(false) };
         if !Arc::ptr_eq(&guard.generation, &old) {
-            // The path names another file by now: somebody else has compacted, replaced or removed it.
-            return Ok(());
+            return Ok(false);
         }
         if keep == Keep::Live {
             copier.copy_appended()?;
@@ -58,16 +79,24 @@ impl Shared {
         if !planted(Bug::CompactUnsynced) {
             new.sync()?;
         }
+        self.replace(&guard, new, header, slots, view).map(|()| true)
+    }
+
+    /// Puts the new file in the place of the locked old one.
+    fn replace(&self, old: &WriteGuard, new: NewFile<'_>, header: FileHeader, slots: Slots, view: View) -> Result<()> {
+        // Readers who find the old name gone wait for the new generation, and open no second one.
+        let turn = self.reopening.lock().unwrap_or_else(PoisonError::into_inner);
         let file = new.publish_over()?;
         let synced = if planted(Bug::FolderUnsynced) { Ok(()) } else { self.env.disk.sync_dir(folder_of(&self.path)) };
-        let generation = Generation::built(&self.env, &self.path, file, header, slots, view)?;
+        let generation = Arc::new(Generation::built(&self.env, &self.path, file, header, slots, view)?);
         let synced = generation.note_folder_synced(synced, &self.path);
-        let generation = Arc::new(generation);
-        self.adopt(Arc::clone(&generation));
+        // The new file's lock is held since it was made; with its gate no other thread takes that lock for its own.
+        // Only when the guard goes may somebody acknowledge a write to the new file.
+        let _guard = WriteGuard::of_locked(Arc::clone(&generation));
+        self.adopt(generation);
+        drop(turn);
         // A hint for readers of the old file that have no reason to look at its name; they notice later without it.
-        let _ = self.apply_locked(&guard, vec![Step::Write(Draft::seal())], &FAST);
-        // Only now may somebody else acknowledge a write to the new file.
-        let _ = generation.file.unlock();
+        let _ = self.apply_locked(old, vec![Step::Write(Draft::seal())], &FAST);
         synced
     }
 

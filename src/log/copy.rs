@@ -5,7 +5,7 @@ use super::{
     fields::crc32,
     generation::Generation,
     header::{FileHeader, Slot, Slots},
-    layout::{CHUNK_MAX, EXTENT_LEN, FLAG_AUX, FLAG_EXTENTS, INLINE_BODY_MAX, RECORD_ALIGN},
+    layout::{CHUNK_MAX, EXTENT_LEN, FLAG_AUX, FLAG_EXTENTS, INLINE_BODY_MAX},
     new_file::NewFile,
     plant::{Bug, planted},
     read::{Read, Want},
@@ -14,9 +14,9 @@ use super::{
     view::{Loc, Role, View},
     walk::{Batch, End, Found, Look, Position, Walk},
 };
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
-use std::{io::IoSlice, path::Path};
+use std::{io::IoSlice, path::Path, sync::atomic::Ordering};
 
 /// Copies records of one generation into a new file, which it describes in a map as it goes.
 pub(super) struct Copier<'a> {
@@ -30,6 +30,10 @@ pub(super) struct Copier<'a> {
     view: View,
     /// Written out when it is large.
     buffer: Vec<u8>,
+    /// Whether entries that cannot be read are left out.
+    pub(super) salvage: bool,
+    /// How many were.
+    pub(super) unreadable: u64,
 }
 
 impl<'a> Copier<'a> {
@@ -41,7 +45,18 @@ impl<'a> Copier<'a> {
         header: FileHeader,
     ) -> Self {
         let copied = old.view().position();
-        Self { path, counters, old, new, header, copied, view: View::new(&header), buffer: Vec::new() }
+        Self {
+            path,
+            counters,
+            old,
+            new,
+            header,
+            copied,
+            view: View::new(&header),
+            buffer: Vec::new(),
+            salvage: false,
+            unreadable: 0,
+        }
     }
 
     /// Copies the newest record of each key, in log order.
@@ -53,7 +68,15 @@ impl<'a> Copier<'a> {
         self.copied = position;
         for (hash, loc) in live {
             // One bad record costs itself and no other; it is counted, and `check` names it.
-            let Some(read) = self.old.read(loc, None, Want::Body, self.counters)? else { continue };
+            let read = match self.old.read(loc, None, Want::Body, self.counters) {
+                // A repair saves what can be read; a compaction had better leave the old file in place.
+                Err(_) if self.salvage => {
+                    self.unreadable += 1;
+                    continue;
+                }
+                read => read?,
+            };
+            let Some(read) = read else { continue };
             // Incarnations never return, so what is cut off stays so.
             let there = loc.role != Role::Alias || self.old.is_in_being(hash, self.counters)?;
             if read.header.drop_after_ms >= drop_before && there {
@@ -88,13 +111,18 @@ impl<'a> Copier<'a> {
                         self.copy_found(found)?;
                     }
                 }
-                Ok(_) => {}
+                // Left out as it would be when the file is opened; `check` names it.
+                Ok(_) => _ = self.counters.unsound.fetch_add(1, Ordering::Relaxed),
                 Err(End::Unreadable(error)) => return Err(Error::io("read the log", self.path, error)),
                 Err(_) => break,
             }
             self.copied = walk.position();
         }
-        Ok(())
+        if self.copied.offset == end {
+            return Ok(());
+        }
+        let message = "the log is damaged here, before its end; `repair` can save the entries into a new file";
+        Err(Error::new(ErrorKind::Damaged, message).with_path(self.path).with_offset(self.copied.offset))
     }
 
     fn copy_found(&mut self, found: &Found) -> Result<()> {
@@ -151,23 +179,37 @@ impl<'a> Copier<'a> {
     /// Appends one record to the new file, as a batch of its own: nobody sees the file before it is complete.
     fn write(&mut self, mut header: RecordHeader, key: &[u8], head: &[u8], body: &[u8]) -> Result<()> {
         const BUFFER_MAX: usize = 1 << 20;
+        const PADDING: [u8; 8] = [0; 8];
         let at = self.view.position();
+        let buffered_at = at.offset - self.buffer.len() as u64;
         header.flags &= FLAG_EXTENTS | FLAG_AUX;
         header.prev_crc = at.chain;
-        let bytes = header.encode(self.header.file_id, at.offset);
-        for piece in [&bytes, key, head, body] {
+        for piece in [&header.encode(self.header.file_id, at.offset), key, head] {
             self.buffer.extend_from_slice(piece);
         }
-        self.buffer.resize(self.buffer.len().next_multiple_of(usize::try_from(RECORD_ALIGN).unwrap_or(8)), 0);
         let end = Position { offset: at.offset + header.total_len(), chain: header.header_crc };
+        let unpadded = buffered_at + (self.buffer.len() + body.len()) as u64;
+        let padding = PADDING.get(..usize::try_from(end.offset - unpadded).unwrap_or(0)).unwrap_or_default();
+        if self.buffer.len() + body.len() < BUFFER_MAX {
+            self.buffer.extend_from_slice(body);
+            self.buffer.extend_from_slice(padding);
+        } else {
+            self.write_out(buffered_at, body, padding)?;
+        }
         let batch = Batch { records: vec![Found { offset: at.offset, header }], unsound: Vec::new() };
         self.view.publish(&batch, end);
-        if self.buffer.len() >= BUFFER_MAX { self.flush() } else { Ok(()) }
+        Ok(())
     }
 
+    /// Writes out what waits in the buffer.
     pub(super) fn flush(&mut self) -> Result<()> {
-        let offset = self.view.position().offset - self.buffer.len() as u64;
-        write_at(self.new.file(), &mut [IoSlice::new(&self.buffer)], offset)
+        self.write_out(self.view.position().offset - self.buffer.len() as u64, &[], &[])
+    }
+
+    /// Writes the buffer and what follows it.
+    fn write_out(&mut self, at: u64, body: &[u8], padding: &[u8]) -> Result<()> {
+        let mut bufs = [&self.buffer, body, padding].map(IoSlice::new);
+        write_at(self.new.file(), &mut bufs, at)
             .map_err(|error| Error::io("write the compacted cache file", self.path, error))?;
         self.buffer.clear();
         Ok(())

@@ -2,11 +2,14 @@
 
 use super::{
     clock::{Clock, SystemClock},
-    disk::Disk,
+    disk::{Disk, Stat},
     real_disk::RealDisk,
 };
 use crate::{Error, ErrorKind, Result};
-use std::sync::Arc;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
 
 /// The surroundings of a log. Tests replace them one by one.
 #[derive(Debug, Clone)]
@@ -21,10 +24,31 @@ pub(crate) struct Env {
     pub(crate) shared: bool,
     /// The number of this process, which changes at a fork.
     pub(crate) pid: fn() -> u32,
+    /// Files of which this process knows that a sync has failed.
+    pub(crate) failed: Arc<FailedFiles>,
+}
+
+/// Files on which nothing durable can be promised any more by this process, however often they are opened anew.
+#[derive(Debug, Default)]
+pub(crate) struct FailedFiles(Mutex<HashSet<(u64, u64, u64)>>);
+
+impl FailedFiles {
+    pub(super) fn insert(&self, stat: &Stat, file_id: u64) {
+        self.lock().insert((stat.dev, stat.ino, file_id));
+    }
+
+    pub(super) fn contains(&self, stat: &Stat, file_id: u64) -> bool {
+        self.lock().contains(&(stat.dev, stat.ino, file_id))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<(u64, u64, u64)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Default for Env {
     fn default() -> Self {
+        static FAILED: OnceLock<Arc<FailedFiles>> = OnceLock::new();
         Self {
             disk: Arc::new(RealDisk),
             clock: Arc::new(SystemClock),
@@ -32,6 +56,7 @@ impl Default for Env {
             background: true,
             shared: true,
             pid: std::process::id,
+            failed: Arc::clone(FAILED.get_or_init(Arc::default)),
         }
     }
 }

@@ -4,19 +4,20 @@
 
 use super::{
     commit::SyncState,
-    disk::{Access, Disk, DiskFile, Stat, read_at, read_exact_at},
-    env::Env,
+    disk::{Disk, DiskFile, Stat, read_at},
+    env::{Env, FailedFiles},
     header::{FileHeader, HeaderFault, Slots},
-    layout::{FILE_HEADER_LEN, LOG_START, RECORD_HEADER_LEN, SLOT_LEN, SLOT_OFFSETS},
+    layout::{FILE_HEADER_LEN, LOG_START, RECORD_CRC_FROM, SLOT_LEN, SLOT_OFFSETS},
     lock::Gate,
     view::View,
     walk::{Batch, End, Look, Position, Walk},
 };
 use crate::{Error, ErrorKind, Result};
 use std::{
+    io,
     path::Path,
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -41,6 +42,8 @@ pub(super) struct Generation {
     pub(super) folder_synced: AtomicBool,
     /// Whether this process has written to the file.
     pub(super) written: AtomicBool,
+    /// Where this process notes files on which a sync has failed.
+    pub(super) failed: Arc<FailedFiles>,
     /// Whether a sync has failed since the file was last read from its beginning.
     pub(super) in_doubt: AtomicBool,
 }
@@ -59,12 +62,6 @@ pub(super) enum CaughtUp {
 }
 
 impl Generation {
-    /// Opens the file that a path names, and reads all of its records.
-    pub(super) fn open(env: &Env, path: &Path, access: Access) -> Result<Self> {
-        let file = env.disk.open(path, access).map_err(|error| Error::io("open the cache file", path, error))?;
-        Self::load(env, path, file)
-    }
-
     /// Reads all records of an open file.
     pub(super) fn load(env: &Env, path: &Path, file: Box<dyn DiskFile>) -> Result<Self> {
         let generation = Self::of(env, path, file)?;
@@ -105,7 +102,8 @@ impl Generation {
     fn new(env: &Env, file: Box<dyn DiskFile>, stat: Stat, header: FileHeader, slots: Slots, view: View) -> Self {
         Self {
             seen: AtomicU64::new(view.position().offset),
-            sync: Mutex::new(SyncState::new(slots.synced())),
+            sync: Mutex::new(SyncState::new(slots.synced(), env.failed.contains(&stat, header.file_id))),
+            failed: Arc::clone(&env.failed),
             file,
             stat,
             header,
@@ -191,15 +189,23 @@ impl Generation {
         }
     }
 
-    /// Whether the bytes of the file are still the ones that were read, and not those of another file written over it.
+    /// Whether the log is still the one that was read, and not that of another file written over it in place. The
+    /// chain makes the last record vouch for all before it.
+    pub(super) fn is_same_log(&self) -> io::Result<bool> {
+        let mut bytes = Vec::new();
+        let Some((offset, crc)) = self.view().last_record() else {
+            read_at(&*self.file, &mut bytes, FILE_HEADER_LEN, 0)?;
+            return Ok(bytes == self.header.encode());
+        };
+        read_at(&*self.file, &mut bytes, RECORD_CRC_FROM, offset)?;
+        Ok(bytes.get(4..) == Some(&crc.to_le_bytes()[..]))
+    }
+
+    /// The same, and that the file header is still there. A file that cannot be read at the moment is not another.
     pub(super) fn is_intact(&self) -> bool {
-        let header = read_exact_at(&*self.file, FILE_HEADER_LEN, 0);
-        if !header.is_ok_and(|bytes| bytes == self.header.encode()) {
-            return false;
-        }
-        let Some((offset, crc)) = self.view().last_record() else { return true };
-        let record = read_exact_at(&*self.file, RECORD_HEADER_LEN, offset);
-        record.is_ok_and(|bytes| bytes.get(4..8) == Some(&crc.to_le_bytes()[..]))
+        let mut header = Vec::new();
+        let read = read_at(&*self.file, &mut header, FILE_HEADER_LEN, 0);
+        (read.is_err() || header == self.header.encode()) && self.is_same_log().unwrap_or(true)
     }
 
     /// What the slots said when they were last read or written.

@@ -77,8 +77,8 @@ impl Log {
     ///
     /// # Errors
     /// `NotALarder` for a file of another kind, `NewerFormat` for one of a newer version, `Damaged` for a rotten file
-    /// header (see [`Options::on_damage`] and [`repair`](super::repair)); none of them is touched. `Io`, `ReadOnly`
-    /// or `Full` as the system answers.
+    /// header (see [`Options::on_damage`] and [`repair`](super::repair)); none of them is touched. `Busy` if another
+    /// process is creating the file and does not finish in time. `Io`, `ReadOnly` or `Full` as the system answers.
     #[expect(clippy::needless_pass_by_value, reason = "options are made for one handle and read better without `&`")]
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self> {
         let env = Env { clock: Arc::clone(&options.clock), ..Env::default() };
@@ -105,7 +105,8 @@ impl Log {
     /// `InvalidInput` or `TooLarge` for a key or value out of range, `Busy` if the lock is not free in time, `Full`
     /// if less than 64 KiB would be left on the disk, `ReadOnly`, `Damaged` or `NewerFormat` for a file that must not
     /// be written to, `Poisoned` after an earlier failed sync, `Io`. After `Full`, `Busy`, `TooLarge` and
-    /// `InvalidInput` nothing was stored; after a failed sync (`Io`) the value may or may not survive a power cut.
+    /// `InvalidInput` nothing was stored; after a failed sync (`Io`; `Poisoned` for others who waited for the same
+    /// sync) the value is there and may or may not survive a power cut.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
         self.put_parts(key, [], value, self.now())
     }
@@ -183,6 +184,8 @@ impl Log {
         check_key(key)?;
         let guard = self.shared.lock(&self.settings)?;
         let current = guard.generation.resolve(key, Want::Body, &self.shared.counters)?;
+        // What was bookkeeping stays bookkeeping.
+        let aux = current.as_ref().is_some_and(|read| read.header.aux() && read.key == key);
         let (head, body, times) = match change(current.map(|read| read.into_entry(&guard.generation))) {
             Change::Keep => return Ok(()),
             Change::Delete => {
@@ -192,7 +195,7 @@ impl Log {
             }
             Change::Put { head, body, times } => (head, body, times),
         };
-        let draft = Draft::put(key, &head, &body, times, false)?;
+        let draft = Draft::put(key, &head, &body, times, aux)?;
         let ticket = self.shared.apply_locked(&guard, vec![Step::Write(draft)], &self.settings)?;
         self.acknowledge(guard, ticket)
     }
@@ -270,7 +273,9 @@ impl Log {
         let key = key.as_ref();
         let draft = Draft::delete(key)?;
         let guard = self.shared.lock(&self.settings)?;
-        let there = guard.generation.resolve(key, Want::Head, &self.shared.counters)?.is_some();
+        // An entry that cannot be read is there, and is best removed.
+        let found = guard.generation.resolve(key, Want::Head, &self.shared.counters);
+        let there = found.map_or(true, |read| read.is_some());
         let ticket = self.shared.apply_locked(&guard, vec![Step::Write(draft)], &self.settings)?;
         self.acknowledge(guard, ticket)?;
         Ok(there)

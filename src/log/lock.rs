@@ -13,9 +13,11 @@ use crate::{Error, ErrorKind, Result};
 use std::{
     io,
     path::Path,
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Lets one thread of the process through at a time, and no thread wait longer than it wants.
 #[derive(Debug, Default)]
@@ -26,7 +28,8 @@ pub(super) struct Gate {
 
 impl Gate {
     fn enter(&self, limit: Duration) -> bool {
-        let deadline = Instant::now() + limit;
+        // A limit beyond what a clock can tell is as good as a day.
+        let deadline = Instant::now().checked_add(limit).unwrap_or_else(|| Instant::now() + DAY);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         while *taken {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -49,6 +52,15 @@ impl Gate {
 #[derive(Debug)]
 pub(super) struct WriteGuard {
     pub(super) generation: Arc<Generation>,
+}
+
+impl WriteGuard {
+    /// For a generation whose file this thread has locked and nobody else knows yet.
+    pub(super) fn of_locked(generation: Arc<Generation>) -> Self {
+        let free = generation.gate.enter(Duration::ZERO);
+        debug_assert!(free, "nobody else has the generation");
+        Self { generation }
+    }
 }
 
 impl Drop for WriteGuard {
@@ -78,12 +90,21 @@ impl Shared {
                 Ok(true) => return Ok(guard),
                 Ok(false) => drop(guard),
                 Err(error) if error.kind() == ErrorKind::Damaged && settings.on_damage == OnDamage::Quarantine => {
+                    // The guard goes before the new file is made: nobody holds this lock and waits for that one.
                     self.quarantine(&guard)?;
+                    drop(guard);
                 }
                 Err(error) => return Err(error),
             }
             self.reopen(settings)?;
         }
+    }
+
+    /// Waits for the lock on the file in hand; `None` if that is no longer what the path names. Makes no file and
+    /// puts none aside.
+    pub(super) fn lock_in_hand(&self, settings: &Settings) -> Result<Option<WriteGuard>> {
+        let Some(guard) = self.lock_once(settings.lock_timeout)? else { return Ok(None) };
+        Ok(self.ready(&guard)?.then_some(guard))
     }
 
     /// Takes gate and file lock; `None` if the path has come to name another file, or nothing.
@@ -115,7 +136,13 @@ impl Shared {
         if !generation.header.writable() {
             return Err(newer_format(&self.path));
         }
-        let stat = generation.file.stat().map_err(|error| Error::io("read the file's size", &self.path, error))?;
+        let failed = |error| Error::io("read the cache file", &self.path, error);
+        let stat = generation.file.stat().map_err(failed)?;
+        // After a failed sync the log is read anew in any case.
+        let in_doubt = generation.in_doubt.load(Ordering::Acquire);
+        if stat.size < generation.seen() || !in_doubt && !generation.is_same_log().map_err(failed)? {
+            return Ok(false);
+        }
         match generation.catch_up_or_doubt(&self.path, &stat)? {
             // A file that was cut short at the border of a batch looks whole; only the slots know better.
             CaughtUp::Complete if generation.seen() < generation.slots().synced() => {

@@ -108,7 +108,8 @@ impl Drop for NewFile<'_> {
     }
 }
 
-fn new_path(cache: &Path) -> PathBuf {
+/// Where the next generation of a cache is built.
+pub(super) fn new_path(cache: &Path) -> PathBuf {
     let mut name = cache.as_os_str().to_owned();
     name.push(".new");
     name.into()

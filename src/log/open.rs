@@ -3,10 +3,10 @@
 use super::{
     disk::{Access, read_at},
     env::Env,
-    generation::{Generation, folder_of, names},
+    generation::{Generation, folder_of, names, not_a_larder},
     header::{FileHeader, HeaderFault},
     layout::FILE_HEADER_LEN,
-    lock::wait_for,
+    lock::{busy, wait_for},
     new_file::NewFile,
     options::OnDamage,
     shared::Settings,
@@ -17,12 +17,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Opens the file that a path names; a writer makes it if there is none. Returns with it the new name of a damaged
-/// file that had to be put aside first.
+/// Opens the file that a path names; with `create` it makes it if there is none. Returns with it the new name of a
+/// damaged file that had to be put aside first.
 pub(super) fn open_generation(
     env: &Env,
     path: &Path,
     writable: bool,
+    create: bool,
     settings: &Settings,
 ) -> Result<(Generation, Option<PathBuf>)> {
     // Each turn is lost only to another process that creates, replaces or removes the file at that moment.
@@ -32,19 +33,17 @@ pub(super) fn open_generation(
     for _ in 0..TURNS_MAX {
         let named = env.disk.stat_path(path).map_err(|error| Error::io("look up the cache file", path, error))?;
         match named {
-            None if writable => create(env, path, settings)?,
-            Some(stat) if writable && stat.is_file && stat.size == 0 => take_over_empty(env, path, settings)?,
+            None if create => make(env, path, settings)?,
+            // Opening a FIFO or a device can do things; they are refused unopened.
+            Some(stat) if !stat.is_file => return Err(not_a_larder(path, "not a regular file")),
+            Some(stat) if create && stat.size == 0 => take_over_empty(env, path, settings)?,
             _ => {}
         }
-        match env.disk.open(path, access) {
-            Err(error) if writable && error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) if named.is_some_and(|stat| !stat.is_file) => {
-                return Err(super::generation::not_a_larder(path, "not a regular file").with_source(error));
-            }
-            Err(error) => return Err(Error::io("open the cache file", path, error)),
-            Ok(_) => {}
-        }
-        match Generation::open(env, path, access) {
+        let file = match env.disk.open(path, access) {
+            Err(error) if create && error.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened.map_err(|error| Error::io("open the cache file", path, error))?,
+        };
+        match Generation::load(env, path, file) {
             Err(error) if error.kind() == ErrorKind::Damaged && error.offset() == Some(0) && writable => {
                 if settings.on_damage == OnDamage::Error || aside.is_some() {
                     return Err(error);
@@ -54,7 +53,7 @@ pub(super) fn open_generation(
             result => return result.map(|generation| (generation, aside)),
         }
     }
-    Err(super::lock::busy(path))
+    Err(busy(path))
 }
 
 /// The header of a new file. A compaction keeps the hash key, so that it can copy the hashes.
@@ -64,7 +63,7 @@ pub(super) fn new_header(env: &Env, salt: u64, hash_key: Option<[u8; 16]>) -> Re
     Ok(FileHeader::new(file_id, hash_key, env.clock.wall_ms()))
 }
 
-fn create(env: &Env, path: &Path, settings: &Settings) -> Result<()> {
+fn make(env: &Env, path: &Path, settings: &Settings) -> Result<()> {
     let new = NewFile::acquire(env, path, settings.lock_timeout)?;
     new.begin(&new_header(env, 0, None)?)?;
     new.publish_first()?;

@@ -6,7 +6,7 @@ use super::{
 };
 use rustix::{
     buffer::spare_capacity,
-    fs::{self as sys, Mode, OFlags},
+    fs::{self as sys, CWD, Mode, OFlags, RenameFlags},
 };
 use std::{
     fs::File,
@@ -15,7 +15,6 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tempfile::TempPath;
 
 /// The file system of this machine.
 #[derive(Debug)]
@@ -57,12 +56,14 @@ impl Disk for RealDisk {
     }
 
     fn rename_noreplace(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let from = TempPath::try_from_path(from)?;
-        from.persist_noclobber(to).map_err(|failed| {
-            // Without this the file would go with the guard; what becomes of it is the engine's business.
-            let _ = failed.path.keep();
-            failed.error
-        })
+        match sys::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // Some file systems have no such rename. All who would make this name hold one lock, so a look will do.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) if self.stat_path(to)?.is_none() => {
+                std::fs::rename(from, to)
+            }
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => Err(io::ErrorKind::AlreadyExists.into()),
+            result => Ok(result?),
+        }
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
@@ -133,10 +134,14 @@ impl DiskFile for RealFile {
     }
 
     fn adopt(&self, like: &Stat) -> io::Result<()> {
-        sys::fchmod(&self.0, Mode::from_raw_mode(like.mode & 0o7777))?;
-        // Only root may give files away; a cache that changes its owner instead is still a cache.
-        let _ = std::os::unix::fs::fchown(&self.0, Some(like.uid), Some(like.gid));
-        Ok(())
+        let mut mode = like.mode & 0o7777;
+        // Only root may give files away, and only a member of a group to that group. A cache that changes its owner
+        // is still a cache; a group that must not see it must not get the rights of the one that may.
+        if std::os::unix::fs::fchown(&self.0, None, Some(like.gid)).is_err() {
+            mode &= !0o070;
+        }
+        let _ = std::os::unix::fs::fchown(&self.0, Some(like.uid), None);
+        Ok(sys::fchmod(&self.0, Mode::from_raw_mode(mode))?)
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     generation::{Generation, newer_format, not_a_larder},
     header::{FileHeader, HeaderFault},
     layout::{FILE_HEADER_LEN, HEADER_COPY_AT, LOG_START, RECORD_ALIGN, RECORD_HEADER_LEN, RECORD_MAGIC, SLOT_OFFSETS},
-    new_file::NewFile,
+    new_file::{NewFile, new_path},
     open::new_header,
     record::RecordHeader,
     shared::Counters,
@@ -16,7 +16,7 @@ use super::{
     walk::{Look, Position, Walk},
 };
 use crate::{Error, ErrorKind, Result};
-use std::{io, path::Path, time::Duration};
+use std::{io, path::Path, sync::atomic::Ordering, time::Duration};
 
 /// What [`repair`] saved and what it could not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,11 @@ pub struct RepairReport {
     pub lost_bytes: u64,
     /// Batches that were left out, since something in them fails its checksum.
     pub void_batches: u64,
+    /// Values and aliases that were left out, since their bytes cannot be read or verified.
+    pub unreadable: u64,
+    /// How often a sound record was found by searching behind a damaged place. What follows such a place is as sound
+    /// as what comes before, but for the reservations above.
+    pub found_by_search: u64,
 }
 
 /// Saves what checksums vouch for from a damaged file into a new one, and leaves the old as it is.
@@ -64,7 +69,7 @@ pub(super) fn repair_in(env: &Env, from: &Path, to: &Path) -> Result<RepairRepor
         return Err(not_a_larder(from, "not a regular file"));
     }
     let header = find_header(&*file, from)?;
-    let (view, lost_bytes) = salvage(&*file, &header, stat.size).map_err(failed)?;
+    let (view, lost_bytes, found_by_search) = salvage(&*file, &header, stat.size).map_err(failed)?;
     let void_batches = view.void_batches().len() as u64;
     let old = Generation::salvaged(env, file, stat, header, view);
 
@@ -72,18 +77,32 @@ pub(super) fn repair_in(env: &Env, from: &Path, to: &Path) -> Result<RepairRepor
     if env.disk.stat_path(&to).map_err(|error| Error::io("look up the new file", &to, error))?.is_some() {
         return Err(exists(&to));
     }
+    let source = env.disk.resolve(from).map_err(failed)?;
+    if source == new_path(&to) {
+        let message = "this file stands where the new one would be built; rename it or choose another new name";
+        return Err(Error::new(ErrorKind::InvalidInput, message).with_path(from));
+    }
     let new = NewFile::acquire(env, &to, Duration::from_secs(5))?;
     let new_header = new_header(env, header.file_id, Some(header.hash_key))?;
     new.begin(&new_header)?;
     let counters = Counters::default();
     let mut copier = Copier::new(from, &counters, &old, &new, new_header);
+    copier.salvage = true;
     copier.copy_live(i64::MIN)?;
+    let unreadable = copier.unreadable + counters.unsound.load(Ordering::Relaxed);
     let (view, _) = copier.finish()?;
     new.sync()?;
     if !new.publish_first()? {
         return Err(exists(&to));
     }
-    Ok(RepairReport { entries: view.values(), aliases: view.aliases(), lost_bytes, void_batches })
+    Ok(RepairReport {
+        entries: view.values(),
+        aliases: view.aliases(),
+        lost_bytes,
+        void_batches,
+        found_by_search,
+        unreadable,
+    })
 }
 
 fn exists(to: &Path) -> Error {
@@ -110,10 +129,11 @@ fn find_header(file: &dyn DiskFile, path: &Path) -> Result<FileHeader> {
     Err(Error::new(ErrorKind::Damaged, message).with_path(path).with_offset(0))
 }
 
-/// Walks the whole file, from each damaged place on to the next sound record. Returns how many bytes were passed over.
-pub(super) fn salvage(file: &dyn DiskFile, header: &FileHeader, size: u64) -> io::Result<(View, u64)> {
+/// Walks the whole file, from each damaged place on to the next sound record. Returns how many bytes were passed over,
+/// and how many records were found by searching.
+pub(super) fn salvage(file: &dyn DiskFile, header: &FileHeader, size: u64) -> io::Result<(View, u64, u64)> {
     let mut view = View::new(header);
-    let mut lost = 0;
+    let (mut lost, mut found) = (0, 0);
     let mut from = view.position();
     loop {
         let mut walk = Walk::new(file, header.file_id, size, from, Look::Everything);
@@ -121,13 +141,14 @@ pub(super) fn salvage(file: &dyn DiskFile, header: &FileHeader, size: u64) -> io
             view.publish(&batch, walk.position());
         }
         let stopped = walk.position().offset;
-        // Where a walk began and got nowhere, nothing can begin.
-        let resume = if stopped == from.offset { stopped + RECORD_ALIGN } else { stopped };
+        // Where a walk began and got nowhere, nothing can begin; nor in a batch whose end is missing.
+        let resume =
+            if walk.reached() > stopped || stopped > from.offset { walk.reached() } else { stopped + RECORD_ALIGN };
         let next = find_record(file, header.file_id, resume, size);
         lost += next.map_or(size.max(LOG_START), |next| next.offset) - stopped.min(size.max(LOG_START));
         match next {
-            Some(next) => from = next,
-            None => return Ok((view, lost)),
+            Some(next) => (from, found) = (next, found + 1),
+            None => return Ok((view, lost, found)),
         }
     }
 }

@@ -49,8 +49,10 @@ pub(super) struct Shared {
     path_checked_ms: AtomicU64,
     /// Bytes that may be written before the free space is asked for again.
     pub(super) space: Mutex<u64>,
-    /// The thread for work in the background, once one was wanted.
-    pub(super) background: OnceLock<Option<Thread>>,
+    /// Held by whoever opens the next generation, so that readers can go on with this one meanwhile.
+    pub(super) reopening: Mutex<()>,
+    /// The thread for work in the background, once one was wanted, and the process that started it.
+    pub(super) background: Mutex<Option<(u32, Thread)>>,
     pub(super) counters: Counters,
     quarantined: Mutex<Vec<PathBuf>>,
     /// Wall and monotonic time at the opening, to notice a wall clock that jumps.
@@ -66,31 +68,32 @@ pub(super) struct Counters {
     pub(super) unsound: AtomicU64,
 }
 
-type Registry = Mutex<HashMap<(PathBuf, bool), Weak<Shared>>>;
+/// Locked as long as the file of one path is being opened.
+type Cell = Arc<Mutex<Weak<Shared>>>;
+type Registry = Mutex<HashMap<(PathBuf, bool), Cell>>;
 
 impl Shared {
     /// The state of a file: the one that another handle of this process has open, or a new one.
     pub(super) fn open(env: Env, path: &Path, writable: bool, settings: &Settings) -> Result<Arc<Self>> {
-        static REGISTRY: OnceLock<Registry> = OnceLock::new();
         let path = env.disk.resolve(path).map_err(|error| Error::io("open the cache's folder", path, error))?;
         if !env.shared {
             return Ok(Arc::new(Self::start(env, path, writable, settings)?));
         }
-        let mut registry = REGISTRY.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-        registry.retain(|_, shared| shared.strong_count() > 0);
-        let key = (path.clone(), writable);
+        let cell = cell_of(&path, writable);
+        let mut known = cell.lock().unwrap_or_else(PoisonError::into_inner);
         // A forked child has its parent's registry, and must not share its parent's open file.
-        let known = registry.get(&key).and_then(Weak::upgrade);
-        if let Some(shared) = known.filter(|shared| shared.generation().pid == (env.pid)()) {
+        if let Some(shared) = known.upgrade().filter(|shared| shared.generation().pid == (env.pid)()) {
+            // The path may have come to name another file since that handle was opened.
+            shared.reopen(settings)?;
             return Ok(shared);
         }
         let shared = Arc::new(Self::start(env, path, writable, settings)?);
-        registry.insert(key, Arc::downgrade(&shared));
+        *known = Arc::downgrade(&shared);
         Ok(shared)
     }
 
     fn start(env: Env, path: PathBuf, writable: bool, settings: &Settings) -> Result<Self> {
-        let (generation, aside) = open_generation(&env, &path, writable, settings)?;
+        let (generation, aside) = open_generation(&env, &path, writable, writable, settings)?;
         let opened_at = (env.clock.wall_ms(), env.clock.monotonic());
         Ok(Self {
             path_checked_ms: AtomicU64::new(millis(&*env.clock)),
@@ -100,7 +103,8 @@ impl Shared {
             path,
             writable,
             space: Mutex::new(0),
-            background: OnceLock::new(),
+            background: Mutex::new(None),
+            reopening: Mutex::new(()),
             counters: Counters::default(),
             opened_at,
         })
@@ -131,7 +135,8 @@ impl Shared {
             if !self.is_there()? {
                 return Ok(generation);
             }
-            self.reopen(&Settings::READING)?;
+            // Reading makes no file, and takes none over.
+            self.reopen_or_create(false, &Settings::READING)?;
         }
         Ok(self.generation())
     }
@@ -166,12 +171,16 @@ impl Shared {
 
     /// Opens what the path names now, unless another thread has done so.
     pub(super) fn reopen(&self, settings: &Settings) -> Result<()> {
-        let mut current = self.generation.write().unwrap_or_else(PoisonError::into_inner);
-        if self.serves(&current)? {
+        self.reopen_or_create(self.writable, settings)
+    }
+
+    fn reopen_or_create(&self, create: bool, settings: &Settings) -> Result<()> {
+        let _turn = self.reopening.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.serves(&self.generation())? {
             return Ok(());
         }
-        let (generation, aside) = open_generation(&self.env, &self.path, self.writable, settings)?;
-        *current = Arc::new(generation);
+        let (generation, aside) = open_generation(&self.env, &self.path, self.writable, create, settings)?;
+        self.adopt(Arc::new(generation));
         self.quarantined.lock().unwrap_or_else(PoisonError::into_inner).extend(aside);
         Ok(())
     }
@@ -183,7 +192,7 @@ impl Shared {
         Ok(own && stat.size >= generation.seen() && self.names(generation)? && generation.is_intact())
     }
 
-    /// Makes a generation the current one, after a compaction.
+    /// Makes a generation the current one. The caller holds `reopening`.
     pub(super) fn adopt(&self, generation: Arc<Generation>) {
         *self.generation.write().unwrap_or_else(PoisonError::into_inner) = generation;
     }
@@ -200,6 +209,18 @@ impl Shared {
     pub(super) fn quarantined(&self) -> Vec<PathBuf> {
         self.quarantined.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// Where the state of a path stands. Cells of files that nobody has open any more go.
+fn cell_of(path: &Path, writable: bool) -> Cell {
+    static REGISTRY: OnceLock<Registry> = OnceLock::new();
+    let mut registry = REGISTRY.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    registry.retain(|_, cell| {
+        let open = cell.try_lock().is_ok_and(|shared| shared.strong_count() > 0);
+        // Somebody else holds a cell that is locked, or is about to lock it.
+        open || Arc::strong_count(cell) > 1
+    });
+    Arc::clone(registry.entry((path.to_path_buf(), writable)).or_default())
 }
 
 fn millis(clock: &dyn Clock) -> u64 {

@@ -104,7 +104,7 @@ impl View {
         &self.void_batches
     }
 
-    /// The latest creation time of any record.
+    /// The latest creation time of any value or alias.
     pub(super) fn newest_ms(&self) -> i64 {
         self.newest_ms
     }
@@ -144,14 +144,15 @@ impl View {
     fn apply(&mut self, found: &Found) {
         let header = &found.header;
         match header.kind {
-            Kind::Put | Kind::Alias => self.insert(header.key_hash, Loc::of(found)),
+            Kind::Put | Kind::Alias => {
+                self.insert(header.key_hash, Loc::of(found));
+                self.newest_ms = self.newest_ms.max(header.created_ms);
+            }
             Kind::Delete => self.remove(header.key_hash),
             Kind::Clear => self.clear(),
             Kind::Seal => self.sealed = true,
-            Kind::Chunk | Kind::Index | Kind::Touch | Kind::Skipped(_) => return,
+            Kind::Chunk | Kind::Index | Kind::Touch | Kind::Skipped(_) => {}
         }
-        // A record without a time of its own has 0 there.
-        self.newest_ms = self.newest_ms.max(header.created_ms);
     }
 
     fn insert(&mut self, hash: u128, loc: Loc) {

@@ -59,6 +59,7 @@ pub(super) struct Walk<'a> {
     file_id: u64,
     look: Look,
     position: Position,
+    reached: u64,
 }
 
 impl<'a> Walk<'a> {
@@ -69,12 +70,17 @@ impl<'a> Walk<'a> {
             Look::Everything => 1 << 20,
         };
         let blocks = Blocks { file, size, block_len, at: 0, bytes: Vec::new() };
-        Self { blocks, file_id, look, position: from }
+        Self { blocks, file_id, look, position: from, reached: from.offset }
     }
 
     /// The place behind the last complete batch.
     pub(super) fn position(&self) -> Position {
         self.position
+    }
+
+    /// The place behind the last record, be it part of a complete batch or not.
+    pub(super) fn reached(&self) -> u64 {
+        self.reached
     }
 
     /// The next complete batch.
@@ -90,6 +96,7 @@ impl<'a> Walk<'a> {
                 batch.unsound.push(found.offset);
             }
             batch.records.push(found);
+            self.reached = found.offset + found.header.total_len();
             at = Position { offset: found.offset + found.header.total_len(), chain: found.header.header_crc };
             if !found.header.more() || planted(Bug::MoreIgnored) {
                 self.position = at;
@@ -155,7 +162,11 @@ impl Blocks<'_> {
         self.bytes.clear();
         self.at = offset;
         let block = self.block_len.min(usize::try_from(rest).unwrap_or(usize::MAX));
-        read_at(self.file, &mut self.bytes, block, offset)?;
+        if read_at(self.file, &mut self.bytes, block, offset).is_err() && self.bytes.len() < len {
+            // What cannot be read may lie behind what is asked for.
+            self.bytes.clear();
+            read_at(self.file, &mut self.bytes, len, offset)?;
+        }
         Ok(self.bytes.get(..len).unwrap_or(&self.bytes))
     }
 

@@ -40,6 +40,7 @@ pub(super) fn env(world: &Arc<World>, process: usize, seed: u64) -> Env {
         background: false,
         shared: false,
         pid: || 1,
+        failed: Arc::default(),
     }
 }
 

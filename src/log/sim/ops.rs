@@ -157,7 +157,7 @@ impl Op {
             Self::Alias { key, to, head } => vec![Part::Alias { key: *key, to: *to, head: Arc::clone(head) }],
             Self::Delete { key } | Self::Update { key, change: Update::Delete } => vec![Part::Delete { key: *key }],
             Self::Update { key, change: Update::Put(value) } => {
-                vec![Part::Put { key: *key, value: Arc::clone(value), aux: false }]
+                vec![Part::Put { key: *key, value: Arc::clone(value), aux: state.is_aux(*key) }]
             }
             Self::UpdateHead { fresh: false, .. } => return None,
             Self::UpdateHead { key, head, .. } => vec![state.with_head(*key, head)?],
