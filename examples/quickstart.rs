@@ -63,7 +63,8 @@ fn answer(mut stream: &TcpStream) -> io::Result<()> {
         } else {
             ("200 OK\r\nContent-Type: application/json", format!("{{\"target\": \"{target}\", \"users\": []}}"))
         };
-        write!(stream, "HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
+        let answer = format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(answer.as_bytes())?;
     }
     Ok(())
 }

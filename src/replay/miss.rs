@@ -14,7 +14,7 @@ pub(crate) fn miss(method: &str, url: &str, why: &str, recorded: &[String]) -> E
     } else if near.is_empty() {
         format!("none of the {} recorded URLs is like it", recorded.len())
     } else {
-        format!("recorded are {}", near.join(" and "))
+        format!("recorded and alike: {}", near.join(", "))
     };
     Error::new(ErrorKind::OfflineMiss, format!("no answer to {method}: {why}; {hint}")).with_url(url)
 }
