@@ -254,13 +254,12 @@ impl<'a> Course<'a> {
         let cache = self.session.cache();
         cache.count_miss();
         let why = match self.settings.rules.mode {
-            Mode::Offline if self.wish.disabled => "the session is offline and its cache is disabled for this request",
-            Mode::Offline => "it is not recorded, and the session is offline",
-            _ => "nothing fresh is stored for it, and it may only be answered from the cache",
+            Mode::Offline if self.wish.disabled => "the session is offline and its cache is disabled for it".to_owned(),
+            Mode::Offline => replay::not_recorded(&hop.asked.url, &cache.urls().unwrap_or_default()),
+            // Asking for what may not be there is no mistake to explain, and looking through the cache takes its time.
+            _ => "nothing fresh is stored for it, and it may be answered from the cache only".to_owned(),
         };
-        let recorded = if self.wish.disabled { Vec::new() } else { cache.urls().unwrap_or_default() };
-        let identity = &hop.asked.identity;
-        let error = replay::miss(&identity.method, &hop.asked.url, why, &recorded);
+        let error = replay::miss(&hop.asked.identity.method, &hop.asked.url, &why);
         match cache.store().location() {
             Some(path) => error.with_path(path),
             None => error,
