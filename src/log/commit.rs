@@ -81,6 +81,7 @@ impl Generation {
             Err(error) => {
                 let error = Error::io("sync the cache file", path, error);
                 state.failed = Some(error.duplicate());
+                self.in_doubt.store(true, Ordering::Release);
                 Err(error)
             }
         };
@@ -130,6 +131,7 @@ impl Generation {
 
     /// Marks the file as one on which durable writes can no longer be promised.
     pub(super) fn poison(&self, error: &Error) {
+        self.in_doubt.store(true, Ordering::Release);
         self.sync_state().failed.get_or_insert_with(|| error.duplicate());
     }
 

@@ -41,6 +41,8 @@ pub(super) struct Generation {
     pub(super) folder_synced: AtomicBool,
     /// Whether this process has written to the file.
     pub(super) written: AtomicBool,
+    /// Whether a sync has failed since the file was last read from its beginning.
+    pub(super) in_doubt: AtomicBool,
 }
 
 /// What catching up came to.
@@ -114,6 +116,7 @@ impl Generation {
             sync_done: Condvar::new(),
             folder_synced: AtomicBool::new(false),
             written: AtomicBool::new(false),
+            in_doubt: AtomicBool::new(false),
         }
     }
 
@@ -137,8 +140,26 @@ impl Generation {
         self.read_on(path, Look::Headers)
     }
 
+    /// Reads all of the file anew if a sync has failed since the last time: the system may have taken what it could
+    /// not write out of its cache, and shows what stood there before. The caller holds the writer lock.
+    pub(super) fn catch_up_or_doubt(&self, path: &Path, stat: &Stat) -> Result<CaughtUp> {
+        if !self.in_doubt.swap(false, Ordering::AcqRel) {
+            return self.catch_up(path, stat);
+        }
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        *view = View::new(&self.header);
+        self.seen.store(view.position().offset, Ordering::Release);
+        let read = self.read_into(&mut view, path, Look::Everything);
+        self.in_doubt.fetch_or(read.is_err(), Ordering::AcqRel);
+        read
+    }
+
     fn read_on(&self, path: &Path, look: Look) -> Result<CaughtUp> {
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        self.read_into(&mut view, path, look)
+    }
+
+    fn read_into(&self, view: &mut View, path: &Path, look: Look) -> Result<CaughtUp> {
         // The size before the bytes: then every byte below it has been written.
         let size = self.file.stat().map_err(|error| Error::io("read the cache file's size", path, error))?.size;
         if size < view.position().offset {

@@ -116,7 +116,7 @@ impl Shared {
             return Err(newer_format(&self.path));
         }
         let stat = generation.file.stat().map_err(|error| Error::io("read the file's size", &self.path, error))?;
-        match generation.catch_up(&self.path, &stat)? {
+        match generation.catch_up_or_doubt(&self.path, &stat)? {
             // A file that was cut short at the border of a batch looks whole; only the slots know better.
             CaughtUp::Complete if generation.seen() < generation.slots().synced() => {
                 generation.check_cut(&self.path).map(|()| true)
@@ -126,8 +126,12 @@ impl Shared {
             CaughtUp::Newer => Err(newer_format(&self.path)),
             CaughtUp::Torn => {
                 generation.check_cut(&self.path)?;
-                cut(generation).map_err(|error| Error::io("cut off a torn tail", &self.path, error))?;
-                Ok(true)
+                cut(generation).map(|()| true).map_err(|error| {
+                    let error = Error::io("cut off a torn tail", &self.path, error);
+                    // Its sync may have lost what others wrote.
+                    generation.poison(&error);
+                    error
+                })
             }
         }
     }

@@ -33,9 +33,9 @@ pub(super) fn incarnation_of(key: u128, mut state: impl FnMut(u128) -> Result<Op
     let Some(first) = state(key)? else { return Ok(None) };
     let mut bond = first.bond;
     for _ in 0..LINKS_MAX {
-        let Some((target, bound)) = bond.filter(|(_, bound)| *bound != 0) else { break };
+        let Some((target, incarnation)) = bond.filter(|(_, incarnation)| *incarnation != 0) else { break };
         match state(target)? {
-            Some(present) if present.incarnation == bound => bond = present.bond,
+            Some(present) if present.incarnation == incarnation => bond = present.bond,
             _ => return Ok(None),
         }
     }

@@ -113,6 +113,18 @@ impl Acceptable {
         self.keep(next, whys.join("; or, the other way round: "))
     }
 
+    /// Takes in that a failed sync may have taken any unsynced batch out of the cache.
+    pub(super) fn lose_unsynced(&mut self) {
+        for account in std::mem::take(&mut self.accounts) {
+            for now in account.after_crash() {
+                let account = Account { now, ..account.clone() };
+                if !self.accounts.contains(&account) {
+                    self.accounts.push(account);
+                }
+            }
+        }
+    }
+
     /// Takes in what a handle shows without a crash before.
     pub(super) fn see(&mut self, seen: &Seen) -> Result<(), String> {
         let op = Op::All;

@@ -114,7 +114,7 @@ impl Disk for SimDisk {
 
     fn sync_dir(&self, _: &Path) -> io::Result<()> {
         let (mut machine, turn) = self.enter(Call::SyncDir)?;
-        if turn == Turn::DropPages {
+        if matches!(turn, Turn::DropPages { .. }) {
             return Err(Errno::IO.into());
         }
         machine.sync_names();
@@ -205,8 +205,8 @@ impl DiskFile for SimFile {
         let machine = &mut *machine;
         let sector = machine.sector;
         let inode = &mut machine.inodes[self.inode];
-        if turn == Turn::DropPages {
-            inode.drop_dirty(machine.forgetful, sector);
+        if let Turn::DropPages { forget } = turn {
+            inode.drop_dirty(forget, sector);
             inode.sync_errors += 1;
         }
         // Every open file is told once of each failure, whoever's sync met it.

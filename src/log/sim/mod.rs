@@ -8,6 +8,7 @@ mod accept;
 mod bugs;
 mod crash;
 mod disk;
+mod faults;
 mod inode;
 mod model;
 mod ops;
@@ -17,7 +18,10 @@ mod splice;
 mod state;
 mod world;
 
-use std::env;
+use std::{
+    env,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 /// A number from the environment.
 fn setting(name: &str) -> Option<u64> {
@@ -31,19 +35,21 @@ fn search(
     first_seed: u64,
     mut history: impl FnMut(u64) -> Result<(), String>,
 ) -> Result<(), (u64, String)> {
+    let mut run = |seed| {
+        let result = catch_unwind(AssertUnwindSafe(|| history(seed)));
+        result.unwrap_or_else(|_| Err("it panics".into())).map_err(|why| (seed, why))
+    };
     if let Some(seed) = setting("LARDER_SIM_SEED") {
-        return history(seed).map_err(|why| (seed, why));
+        return run(seed);
     }
-    for seed in first_seed..first_seed + histories {
-        history(seed).map_err(|why| (seed, why))?;
-    }
-    Ok(())
+    (first_seed..first_seed + histories).try_for_each(run)
 }
 
 /// Fails the test with the seed and the operations of the history that failed.
-fn report(result: Result<(), (u64, String)>, trace: impl FnOnce(u64) -> Vec<String>) {
+fn report(result: Result<(), (u64, String)>, trace: impl Fn(u64) -> Vec<String>) {
     if let Err((seed, why)) = result {
-        let operations = trace(seed).join("\n");
+        let operations = catch_unwind(AssertUnwindSafe(|| trace(seed).join("\n")));
+        let operations = operations.unwrap_or_else(|_| "(the panic took the list of operations with it)".into());
         panic!("seed {seed}: {why}\n{operations}\nreplay it with LARDER_SIM_SEED={seed}");
     }
 }

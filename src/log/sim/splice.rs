@@ -47,12 +47,12 @@ pub(super) fn spliced(seed: u64) -> Result<(), String> {
     let seam = base.log_end + from_first * (files[0].log_end - base.log_end) / ways[0].len();
     let rest = files[1].bytes.get(seam..).unwrap_or_default();
     world.place(Path::new(NAME), &[&files[0].bytes[..seam], rest].concat());
-    let seen = observe(&reader(&world, seed)?).map_err(|error| error.to_string())?;
+    let shown = observe(&reader(&world, seed)?).map_err(|error| error.to_string())?;
     // The end of the other file follows only if the seam is where the two ways part.
     let after = if from_first == 0 { &ways[1][..] } else { &ways[0][..from_first] };
     let mut wanted = base.state.clone();
     apply(&mut wanted, after);
-    wanted.check(&seen)
+    wanted.check(&shown)
 }
 
 /// Reads the header of a record at another offset, and in another file, than it was written for.

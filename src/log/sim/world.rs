@@ -42,11 +42,21 @@ pub(super) enum Fault {
     ShortHalf,
     /// The sync fails, and the pages that it should have written are taken for clean.
     SyncDrops,
+    /// They are taken out of the cache as well, so that reads show what was there before.
+    SyncForgets,
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 7] =
-        [Self::Eio, Self::Enospc, Self::Edquot, Self::Eintr, Self::ShortOne, Self::ShortHalf, Self::SyncDrops];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Eio,
+        Self::Enospc,
+        Self::Edquot,
+        Self::Eintr,
+        Self::ShortOne,
+        Self::ShortHalf,
+        Self::SyncDrops,
+        Self::SyncForgets,
+    ];
 
     /// Whether a system could answer this call so.
     fn fits(self, call: Call) -> bool {
@@ -56,7 +66,7 @@ impl Fault {
             Self::Enospc | Self::Edquot => matches!(call, Create | Write | Truncate | Rename | Sync | SyncDir),
             Self::Eintr => matches!(call, Open | Create | Read | Write | Truncate | Sync | Lock),
             Self::ShortOne | Self::ShortHalf => matches!(call, Read | Write),
-            Self::SyncDrops => matches!(call, Sync | SyncDir),
+            Self::SyncDrops | Self::SyncForgets => matches!(call, Sync | SyncDir),
         }
     }
 
@@ -94,7 +104,9 @@ pub(super) enum Turn {
     /// The process dies in this call, its work done as far as this says.
     Die(Shorter),
     /// Fail the sync and forget what it should have written.
-    DropPages,
+    DropPages {
+        forget: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,12 +164,12 @@ pub(super) struct Machine {
     pub(super) opened: u64,
     pub(super) now: Duration,
     pub(super) calls: u64,
+    /// More calls than these mean that the engine goes round in circles.
+    pub(super) calls_max: u64,
     /// Calls that changed a byte, a size, a mode or a name.
     pub(super) changes_made: u64,
     /// Whether all processes died with the power, and the crash itself is still to come.
     pub(super) power_is_off: bool,
-    /// Whether a failed sync takes what it should have written out of the cache as well.
-    pub(super) forgetful: bool,
     pub(super) fault: Option<FaultPlan>,
     pub(super) fault_fired: bool,
     pub(super) stop: Option<StopPlan>,
@@ -191,9 +203,9 @@ impl World {
             opened: 0,
             now: Duration::from_secs(1000),
             calls: 0,
+            calls_max: 10_000_000,
             changes_made: 0,
             power_is_off: false,
-            forgetful: false,
             fault: None,
             fault_fired: false,
             stop: None,
@@ -245,6 +257,7 @@ impl World {
         }
         machine.calls += 1;
         let calls = machine.calls;
+        assert!(calls <= machine.calls_max, "no end of disk calls");
         if let Some((_, run)) = machine.interrupt.take_if(|(at, _)| *at <= calls) {
             drop(machine);
             run();
@@ -314,7 +327,8 @@ impl Machine {
         match plan.fault {
             Fault::ShortOne => Ok(Turn::Short(Shorter::One)),
             Fault::ShortHalf => Ok(Turn::Short(Shorter::Half)),
-            Fault::SyncDrops => Ok(Turn::DropPages),
+            Fault::SyncDrops => Ok(Turn::DropPages { forget: false }),
+            Fault::SyncForgets => Ok(Turn::DropPages { forget: true }),
             fault => Err(fault.errno().into()),
         }
     }
@@ -400,8 +414,13 @@ impl Machine {
     /// Bytes that may still be written.
     pub(super) fn free(&self) -> u64 {
         let Some(capacity) = self.capacity else { return u64::MAX / 4 };
-        let used = self.inodes.iter().filter(|inode| inode.links > 0 || inode.open > 0).map(Inode::size).sum::<usize>();
-        capacity.saturating_sub(used as u64)
+        capacity.saturating_sub(self.used())
+    }
+
+    /// Bytes that files take, those included that only have no name any more.
+    pub(super) fn used(&self) -> u64 {
+        let held = |inode: &&Inode| inode.links > 0 || inode.open > 0;
+        self.inodes.iter().filter(held).map(|inode| inode.size() as u64).sum()
     }
 
     fn power_off(&mut self) {
