@@ -8,6 +8,7 @@ use std::{
     error::Error,
     io::{self, BufRead, BufReader, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
+    process::ExitCode,
     thread,
     time::Duration,
 };
@@ -16,8 +17,21 @@ use larder::{CachedSession, Response};
 
 const DEFAULT_PORT: u16 = 18_080;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let port = env::var("PORT").map_or(Ok(DEFAULT_PORT), |port| port.parse())?;
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("quickstart: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    let port = match env::var("PORT") {
+        Ok(port) => port.parse().map_err(|_| "PORT must be the number of a port, such as PORT=18081")?,
+        Err(_) => DEFAULT_PORT,
+    };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|error| {
         format!("the example's server cannot use port {port} ({error}); set another one: PORT={}", port.wrapping_add(1))
     })?;
@@ -63,7 +77,8 @@ fn answer(mut stream: &TcpStream) -> io::Result<()> {
         } else {
             ("200 OK\r\nContent-Type: application/json", format!("{{\"target\": \"{target}\", \"users\": []}}"))
         };
-        write!(stream, "HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
+        let answer = format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(answer.as_bytes())?;
     }
     Ok(())
 }

@@ -1,4 +1,40 @@
-//! larder: an embedded, single-file HTTP response cache.
+//! larder: an embedded, single-file HTTP response cache, and the session that uses it.
+//!
+//! [`CachedSession`] sends requests as an HTTP client does, and answers from a file what it has fetched before: in the
+//! next run, in another thread, in another process. A save that has returned survives a power cut, and what is stored
+//! can be replayed offline.
+//!
+//! ```no_run
+//! # #[cfg(feature = "session")]
+//! # fn main() -> larder::Result<()> {
+//! use larder::{Backend, CachedSession};
+//!
+//! let session = CachedSession::new("cache", Backend::Log)?; // cache.larder in the working directory
+//! let response = session.get("https://api.example.com/v1/users").query("page", "2").send()?;
+//! println!("{}, from the cache: {}", response.status(), response.from_cache());
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "session"))]
+//! # fn main() {}
+//! ```
+//!
+//! * [`CachedSession::builder`] has the settings, [`RequestBuilder`] what one request can ask for, [`Response`] what
+//!   comes back, [`Cache`] what can be done with the stored responses.
+//! * [`Mode::Offline`] replays a recording and never touches the network.
+//! * [`store::Store`] is the place where responses live, for those who bring their own.
+//! * [`log::Log`] is the engine alone, a durable key-value log in one file.
+//!
+//! # In async programs
+//!
+//! A session blocks the thread that calls it. Inside an async runtime it belongs on a thread where that is allowed; in
+//! tokio, `tokio::task::spawn_blocking(move || session.get(url).send()).await`. Sessions are cheap to clone and to send
+//! there.
+//!
+//! # Features
+//!
+//! * `session` (default): everything that knows HTTP. Without it, [`log`] builds alone.
+//! * `tls` (default): `https://`, through rustls.
+//! * `gzip` (default): undoes the content codings gzip and deflate.
 
 #[cfg(feature = "session")]
 mod entry;

@@ -3,4 +3,4 @@
 mod miss;
 mod nearest;
 
-pub(crate) use miss::miss;
+pub(crate) use miss::{miss, not_recorded};

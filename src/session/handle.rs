@@ -127,7 +127,8 @@ impl CachedSession {
     }
 
     /// Sends a request of the `http` crate, or serves it from the cache; redirects are followed like those of any
-    /// other. The URI must be absolute.
+    /// other. The URI must be absolute. The session's headers are added where the request has none of their name, its
+    /// query parameters are not.
     ///
     /// # Errors
     ///

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use http::HeaderValue;
+use http::{HeaderValue, header::RANGE};
 
 use super::{
     CacheStatus, CachedSession, Response, Timeout,
@@ -96,6 +96,11 @@ impl<'a> Course<'a> {
         let method = hop.asked.identity.method.clone();
         let exchange = Exchange::new(&self.settings.rules, self.wish, &method);
         let forward = match exchange.first() {
+            // A part of the answer must not be taken for the whole, nor the other way round.
+            First::LookUp | First::Send(_) if self.asks_for_a_part(request) => {
+                hop.cached = false;
+                Forward::Bypass
+            }
             First::Refuse => return Err(self.refuse(&hop)),
             First::Send(forward @ (Forward::Bypass | Forward::Method)) => {
                 hop.cached = false;
@@ -125,6 +130,10 @@ impl<'a> Course<'a> {
         self.fetch(&hop, forward, &exchange)
     }
 
+    fn asks_for_a_part(&self, request: &Request) -> bool {
+        self.settings.rules.mode != Mode::Offline && request.headers.contains_key(RANGE)
+    }
+
     /// Whose answer it is to be. `false` keeps the cache out of it.
     fn partition(&self, asked: &mut Asked) -> Result<bool> {
         let by = &self.settings.partition_by;
@@ -152,8 +161,10 @@ impl<'a> Course<'a> {
         let Some(body) = self.as_wished(&chain.response)? else { return Ok(None) };
         let mut response = self.hit(hop, chain.hops.is_empty(), StoredResponse { body, ..chain.response });
         response.cache_key = Some(chain.key.to_hex());
-        let hops = chain.hops.into_iter().enumerate().map(|(n, stored)| self.hit(hop, n == 0, stored));
-        response.history = self.history.iter().cloned().chain(hops).collect();
+        response.history.clone_from(&self.history);
+        for (n, stored) in chain.hops.into_iter().enumerate() {
+            response.history.push(self.hit_hop(hop, n == 0, stored));
+        }
         if self.settings.filter.as_ref().is_some_and(|filter| !filter(&response)) {
             return Ok(None);
         }
@@ -180,7 +191,7 @@ impl<'a> Course<'a> {
             .map_err(|error| error.with_url(hop.request.shown_url()))?;
         let stored = StoredResponse { body: bytes::Bytes::new(), ..chain.response.clone() };
         self.hops.push(stored.clone());
-        let response = self.hit(hop, true, stored);
+        let response = self.hit_hop(hop, true, stored);
         self.history.push(response);
         Ok(Some(Step::Follow(Box::new(next))))
     }
@@ -202,9 +213,14 @@ impl<'a> Course<'a> {
             history: Vec::new(),
             elapsed: self.started.elapsed(),
             cache_status: CacheStatus::Hit,
-            cache_key: Identity::of(&stored.request).ok().map(|identity| identity.key().to_hex()),
+            cache_key: None,
             stored,
         }
+    }
+
+    fn hit_hop(&self, hop: &Hop<'_>, url_asked: bool, stored: StoredResponse) -> Response {
+        let cache_key = Identity::of(&stored.request).ok().map(|identity| identity.key().to_hex());
+        Response { cache_key, ..self.hit(hop, url_asked, stored) }
     }
 
     pub(super) fn with_fragment(&self, mut url: String) -> String {
@@ -238,13 +254,12 @@ impl<'a> Course<'a> {
         let cache = self.session.cache();
         cache.count_miss();
         let why = match self.settings.rules.mode {
-            Mode::Offline if self.wish.disabled => "the session is offline and its cache is disabled for this request",
-            Mode::Offline => "it is not recorded, and the session is offline",
-            _ => "nothing fresh is stored for it, and it may only be answered from the cache",
+            Mode::Offline if self.wish.disabled => "the session is offline and its cache is disabled for it".to_owned(),
+            Mode::Offline => replay::not_recorded(&hop.asked.url, &cache.urls().unwrap_or_default()),
+            // Asking for what may not be there is no mistake to explain, and looking through the cache takes its time.
+            _ => "nothing fresh is stored for it, and it may be answered from the cache only".to_owned(),
         };
-        let recorded = if self.wish.disabled { Vec::new() } else { cache.urls().unwrap_or_default() };
-        let identity = &hop.asked.identity;
-        let error = replay::miss(&identity.method, &hop.asked.url, why, &recorded);
+        let error = replay::miss(&hop.asked.identity.method, &hop.asked.url, &why);
         match cache.store().location() {
             Some(path) => error.with_path(path),
             None => error,

@@ -137,9 +137,9 @@ impl Transport for UreqTransport {
         let timeout = options.timeout;
         let fail = |error| map_error(method, timeout, error);
         let response = if request.body().is_empty() && !expects_body(method) {
-            self.run(request.clone().map(|_| ()), timeout)
+            self.run(request_with(request, ()), timeout)
         } else {
-            self.run(request.clone().map(|body| body.to_vec()), timeout)
+            self.run(request_with(request, &request.body()[..]), timeout)
         };
         let (parts, body) = response.map_err(fail)?.into_parts();
         // The convenience readers of ureq stop at 10 MiB; how much is too much is the session's business.
@@ -168,6 +168,15 @@ impl UreqTransport {
             .build();
         self.agent.run(request)
     }
+}
+
+/// The request with another body; the one it has is not copied.
+fn request_with<B>(request: &Request<Bytes>, body: B) -> Request<B> {
+    let mut copy = Request::new(body);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
 }
 
 /// POST, PUT and PATCH say `Content-Length: 0` when they have no body; many servers insist on it.

@@ -27,6 +27,7 @@ in_memory_and_file!(
     the_cache_can_be_listed_and_emptied,
     what_is_deleted_by_url_is_fetched_again,
     hits_and_misses_are_counted,
+    a_request_for_a_part_bypasses_the_cache,
     many_threads_share_one_session,
 );
 
@@ -293,6 +294,23 @@ fn hits_and_misses_are_counted(place: &Place) {
     }
     let stats = session.cache().stats().unwrap();
     assert_eq!((stats.hits, stats.misses, stats.errors, stats.entries), (2, 1, 0, 1));
+}
+
+fn a_request_for_a_part_bypasses_the_cache(place: &Place) {
+    let origin = Origin::start();
+    origin.handle("/a", |seen| match seen.header("range") {
+        Some(_) => Reply::new(206).body("wh"),
+        None => Reply::ok("whole"),
+    });
+    let session = place.builder().allowable_codes([200, 206]).build().unwrap();
+    for (range, text, hits) in
+        [(true, "wh", false), (false, "whole", false), (true, "wh", false), (false, "whole", true)]
+    {
+        let request = session.get(origin.url("/a"));
+        let request = if range { request.header("Range", "bytes=0-1") } else { request };
+        let response = request.send().unwrap();
+        assert_eq!((response.text().unwrap().as_str(), response.from_cache()), (text, hits));
+    }
 }
 
 fn many_threads_share_one_session(place: &Place) {

@@ -1,6 +1,7 @@
 //! A store that fails, in the ways in which stores fail.
 
 use std::{
+    fs,
     ops::ControlFlow,
     path::Path,
     sync::{
@@ -15,7 +16,10 @@ use larder::{
     store::{MemoryStore, Store, StoreStats, Visitor},
 };
 
-use crate::support::{Origin, Reply};
+use crate::{
+    Place,
+    support::{Origin, Reply},
+};
 
 /// A memory store whose reads or writes can be made to fail.
 #[derive(Debug, Default, Clone)]
@@ -149,4 +153,42 @@ fn an_entry_that_cannot_be_decoded_is_a_miss_and_is_healed() {
     let refetched = session.get(origin.url("/a")).send().unwrap();
     assert_eq!((refetched.from_cache(), refetched.text().unwrap().as_str()), (false, "x"));
     assert!(session.get(origin.url("/a")).send().unwrap().from_cache());
+}
+
+#[test]
+fn requests_go_on_when_a_folder_takes_the_place_of_the_file() {
+    let place = Place::new(Backend::Log);
+    let origin = origin();
+    let session = place.session();
+    session.get(origin.url("/a")).send().unwrap();
+    fs::remove_file(place.file()).unwrap();
+    fs::create_dir(place.file()).unwrap();
+    for path in ["/a", "/moved", "/a"] {
+        assert_eq!(session.get(origin.url(path)).send().unwrap().text().unwrap(), "x");
+    }
+    assert!(session.cache().stats().map_or(true, |stats| stats.errors > 0));
+    assert!(fs::metadata(place.file()).unwrap().is_dir());
+}
+
+#[test]
+fn a_rotten_body_is_fetched_again_and_never_served() {
+    let place = Place::new(Backend::Log);
+    let origin = Origin::start();
+    let body = "a body that will rot".repeat(50);
+    origin.route("/a", Reply::ok(body.clone()));
+    origin.route("/b", Reply::ok("stored after it"));
+    for path in ["/a", "/b"] {
+        place.session().get(origin.url(path)).send().unwrap();
+    }
+    let mut bytes = fs::read(place.file()).unwrap();
+    let at = bytes.windows(body.len()).position(|part| part == body.as_bytes()).unwrap();
+    bytes[at + 7] ^= 1;
+    fs::write(place.file(), bytes).unwrap();
+    let session = place.session();
+    for round in 0..3 {
+        let response = session.get(origin.url("/a")).send().unwrap();
+        assert_eq!(response.text().unwrap(), body);
+        assert_eq!(response.from_cache(), round > 0, "the first request heals the file");
+    }
+    assert!(session.get(origin.url("/b")).send().unwrap().from_cache());
 }

@@ -147,22 +147,36 @@ fn a_connection_that_fails_is_a_network_error_with_the_url() {
     assert_eq!(error.kind(), ErrorKind::Network, "{error}");
 }
 
-#[cfg(feature = "tls")]
-#[test]
-fn https_to_a_server_without_tls_is_a_tls_error() {
+/// A server that sends these bytes to whoever connects first. Gives its address.
+fn raw_server(bytes: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("https://{}/", listener.local_addr().unwrap());
-    let server = thread::spawn(move || {
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        stream.write_all(bytes).unwrap();
         // Closing at once would reset the connection before the answer is read.
         let _ = stream.read(&mut [0; 4096]);
         stream.shutdown(Shutdown::Write).unwrap();
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    let error = memory().get(url).send().unwrap_err();
+    address
+}
+
+#[test]
+fn https_to_a_server_without_tls_is_a_tls_error() {
+    let address = raw_server(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    let error = memory().get(format!("https://{address}/")).send().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Tls, "{error:?}");
-    server.join().unwrap();
+}
+
+#[test]
+fn an_answer_that_is_not_http_is_a_network_error() {
+    for bytes in
+        [&b"220 mail.example ESMTP\r\n\r\n"[..], b"", b"HTTP/1.1 200 OK\r\nContent-Le", b"HTTP/1.1 9 x\r\n\r\n"]
+    {
+        let error = memory().get(format!("http://{}/", raw_server(bytes))).send().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Network, "{error:?}");
+    }
 }
 
 #[test]

@@ -122,6 +122,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             return;
         }
         let stream = stream.unwrap();
+        stream.set_nodelay(true).unwrap();
         shared.connections.fetch_add(1, Ordering::SeqCst);
         shared.streams.lock().unwrap().push(stream.try_clone().unwrap());
         let shared = Arc::clone(shared);
