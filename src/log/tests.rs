@@ -252,3 +252,122 @@ fn reading_changes_not_a_byte() {
     log.close().unwrap();
     assert_eq!(before, (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().modified().unwrap()));
 }
+
+#[test]
+fn a_backup_copied_over_the_open_file_is_served_and_kept() {
+    let folder = folder();
+    let (path, backup) = (folder.path().join("cache.larder"), folder.path().join("backup.larder"));
+    let other = Log::open(&backup, Options::new()).unwrap();
+    for i in 0..100 {
+        other.put(format!("restored {i}"), vec![7; 1000]).unwrap();
+    }
+    other.close().unwrap();
+    for work in [|log: &Log| log.put("new", "1"), |log: &Log| log.compact()] {
+        let log = Log::open(&path, Options::new()).unwrap();
+        log.put("old", "0").unwrap();
+        // In place: the same inode gets the bytes of another file.
+        fs::write(&path, fs::read(&backup).unwrap()).unwrap();
+        work(&log).unwrap();
+        assert!(log.len().unwrap() >= 100);
+        assert_eq!(log.get("restored 99").unwrap().as_deref(), Some(&[7; 1000][..]));
+        drop(log);
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn a_removed_file_is_made_again_by_a_write_and_not_by_closing() {
+    let folder = folder();
+    let path = folder.path().join("cache.larder");
+    let log = open(&folder);
+    log.put("a", "1").unwrap();
+    fs::remove_file(&path).unwrap();
+    let second = open(&folder);
+    assert_eq!(second.len().unwrap(), 0, "another handle of the process begins anew");
+    log.put("b", "2").unwrap();
+    assert_eq!(text(&second, "b").as_deref(), Some("2"));
+    fs::remove_file(&path).unwrap();
+    log.compact().unwrap();
+    assert!(path.exists());
+    log.put("c", "3").unwrap();
+    fs::remove_file(&path).unwrap();
+    drop((log, second));
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_get_on_a_file_that_was_emptied_makes_no_new_one() {
+    let folder = folder();
+    let path = folder.path().join("cache.larder");
+    let log = open(&folder);
+    log.put("a", "1").unwrap();
+    fs::write(&path, "").unwrap();
+    assert_eq!(log.get("a").unwrap_err().kind(), ErrorKind::NotALarder);
+    assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+    log.put("a", "2").unwrap();
+    assert_eq!(text(&log, "a").as_deref(), Some("2"));
+}
+
+#[test]
+fn a_rotten_record_in_synced_data_is_damage_and_a_rotten_value_can_be_written_again() {
+    let folder = folder();
+    let path = folder.path().join("cache.larder");
+    let log = open(&folder);
+    for i in 0..10 {
+        log.put(format!("{i}"), vec![i; 1000]).unwrap();
+    }
+    let mut bytes = fs::read(&path).unwrap();
+    let record_len = (bytes.len() - 12_288) / 10;
+    let flip = |bytes: &mut Vec<u8>, at: usize| {
+        bytes[at] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+    };
+    // A body: the value is absent, and may be expected to be.
+    flip(&mut bytes, 12_288 + 3 * record_len + 500);
+    assert_eq!(log.get("3").unwrap(), None);
+    let mut batch = log.batch();
+    batch.expect("3", None).put("3", "again");
+    batch.commit().unwrap();
+    assert_eq!(log.stats().unwrap().unsound_reads, 2);
+    // A header: everything behind it is out of reach for whoever opens the file now.
+    bytes = fs::read(&path).unwrap();
+    flip(&mut bytes, 12_288 + 4 * record_len + 50);
+    let report = log.check().unwrap();
+    assert_eq!((report.end, report.is_sound()), (super::LogEnd::Damaged, false));
+}
+
+#[test]
+fn repair_leaves_a_source_alone_that_stands_where_the_new_file_would_be_built() {
+    let folder = folder();
+    let log = open(&folder);
+    log.put("a", "1").unwrap();
+    log.close().unwrap();
+    let (from, to) = (folder.path().join("saved.larder.new"), folder.path().join("saved.larder"));
+    fs::rename(folder.path().join("cache.larder"), &from).unwrap();
+    assert_eq!(super::repair(&from, &to).unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert!(fs::metadata(&from).unwrap().len() > 12_288);
+}
+
+#[test]
+fn odd_limits_and_odd_files_are_no_trouble() {
+    let folder = folder();
+    let log = Log::open(folder.path().join("a"), Options::new().lock_timeout(std::time::Duration::MAX)).unwrap();
+    log.put("a", "1").unwrap();
+    let error = Log::open(folder.path(), Options::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotALarder, "{error}");
+    let missing = Log::open(folder.path().join("missing"), Options::new().read_only(true)).unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::Io, "{missing}");
+    let nowhere = Log::open(folder.path().join("no/folder"), Options::new()).unwrap_err();
+    assert_eq!(nowhere.kind(), ErrorKind::Io, "{nowhere}");
+}
+
+#[test]
+fn bookkeeping_stays_bookkeeping_when_it_is_updated() {
+    let folder = folder();
+    let log = open(&folder);
+    let key = Bytes::from_static(b"k");
+    let aux = Write::Put { key, head: Bytes::new(), body: Bytes::new(), times: Times::kept(0), aux: true };
+    log.apply(&[aux]).unwrap();
+    log.update("k", |_| Change::Put { head: vec![], body: vec![1], times: Times::kept(0) }).unwrap();
+    assert_eq!((log.len().unwrap(), log.get("k").unwrap().as_deref()), (0, Some(&[1][..])));
+}
