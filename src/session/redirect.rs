@@ -2,12 +2,12 @@
 
 use http::{
     HeaderMap, HeaderValue, Method,
-    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, LOCATION, TRANSFER_ENCODING},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, TRANSFER_ENCODING},
 };
 use url::Url;
 
 use super::request::{Request, take_userinfo};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, policy::redact};
 
 /// The value of `Location`, if the answer is a redirect that has one; without, it is an answer like any other.
 pub(super) fn location(status: u16, headers: &HeaderMap) -> Option<&HeaderValue> {
@@ -17,8 +17,8 @@ pub(super) fn location(status: u16, headers: &HeaderMap) -> Option<&HeaderValue>
 /// The request that a redirect asks for.
 ///
 /// Method and body as RFC 9110, 15.4 allows and browsers do: 303 makes everything but HEAD a GET, 302 likewise, 301
-/// only POST; 307 and 308 repeat method and body. Credentials that the caller gave for one origin are not taken to
-/// another. The fragment is carried over unless the target has its own.
+/// only POST; 307 and 308 repeat method and body. Headers with credentials that the caller gave for one origin, API keys
+/// too, are not taken to another. The fragment is carried over unless the target has its own.
 pub(super) fn next(request: &Request, status: u16, location: &HeaderValue) -> Result<Request> {
     let url = target(&request.url, location)?;
     let mut next = Request { url, ..request.clone() };
@@ -35,7 +35,8 @@ pub(super) fn next(request: &Request, status: u16, location: &HeaderValue) -> Re
         }
     }
     if leaves_origin(&request.url, &next.url) {
-        for name in [AUTHORIZATION, COOKIE] {
+        let secret: Vec<_> = next.headers.keys().filter(|name| redact::is_secret(name.as_str())).cloned().collect();
+        for name in secret {
             next.headers.remove(name);
         }
     }
@@ -73,10 +74,13 @@ fn leaves_origin(from: &Url, to: &Url) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::header::{AUTHORIZATION, COOKIE};
+
+    const API_KEY: http::HeaderName = http::HeaderName::from_static("x-api-key");
 
     fn request(method: &Method, url: &str) -> Request {
         let mut headers = HeaderMap::new();
-        for name in [AUTHORIZATION, COOKIE, CONTENT_TYPE] {
+        for name in [AUTHORIZATION, COOKIE, CONTENT_TYPE, API_KEY] {
             headers.insert(name, HeaderValue::from_static("x"));
         }
         let (method, url) = (method.clone(), Url::parse(url).unwrap());
@@ -136,6 +140,7 @@ mod tests {
             let next = follow(&Method::GET, from, 302, to).unwrap();
             assert_eq!(next.headers.contains_key(AUTHORIZATION), kept, "{from} {to}");
             assert_eq!(next.headers.contains_key(COOKIE), kept, "{from} {to}");
+            assert_eq!(next.headers.contains_key(API_KEY), kept, "{from} {to}");
         }
     }
 
