@@ -51,7 +51,8 @@ pub(super) fn history(seed: u64, trace: &mut Option<Vec<String>>) -> Result<(), 
     let world = World::new(rng.next(), sector);
     world.machine().partial_write_fails = rng.chance(50);
     let draw = Draw::new(rng.fork(), TASTE);
-    let fast_percent = rng.pick(&[0, 50, 100]);
+    let narrow = rng.chance(20);
+    let fast_percent = if narrow { 80 } else { rng.pick(&[0, 50, 100]) };
     let mut history = History {
         seed,
         world,
@@ -63,7 +64,8 @@ pub(super) fn history(seed: u64, trace: &mut Option<Vec<String>>) -> Result<(), 
         trace,
         crashes: 0,
         fast_percent,
-        faults: rng.chance(12),
+        narrow,
+        faults: !narrow && rng.chance(12),
         fault_since_crash: false,
         crowded: false,
         rng,
@@ -78,12 +80,15 @@ struct History<'a> {
     draw: Draw,
     processes: Vec<Process>,
     model: Acceptable,
-    /// Operations issued since the last crash, and those of before it that are to be issued once more.
+    /// Operations issued since the last one that was acknowledged as durable, and those of before a crash that are to
+    /// be issued once more.
     issued: Vec<Op>,
     again: Vec<Op>,
     trace: &'a mut Option<Vec<String>>,
     crashes: usize,
     fast_percent: usize,
+    /// Whether the history is of the kind that `narrow_step` makes.
+    narrow: bool,
     faults: bool,
     /// A sync may have failed, so that later ones may succeed although something before is missing.
     fault_since_crash: bool,
@@ -105,6 +110,9 @@ impl History<'_> {
     }
 
     fn step(&mut self) -> Result<(), String> {
+        if self.narrow {
+            return self.narrow_step();
+        }
         self.plan();
         match self.rng.below(100) {
             0..6 => self.recover(),
@@ -123,6 +131,21 @@ impl History<'_> {
         }
     }
 
+    /// One process that puts values and loses power after two or three of them, again and again.
+    fn narrow_step(&mut self) -> Result<(), String> {
+        if self.crashes < CRASHES_MAX && self.rng.chance(35) {
+            if self.rng.chance(30) {
+                return self.recover();
+            }
+            let mut machine = self.world.machine();
+            let at = machine.calls + 1 + self.rng.below(12) as u64;
+            machine.stop = Some(StopPlan { at, process: None });
+        }
+        let op = self.again.pop().unwrap_or_else(|| self.draw.put());
+        self.issued.push(op.clone());
+        self.operate(0, &op)
+    }
+
     fn next_op(&mut self) -> Op {
         let op = self.again.pop().unwrap_or_else(|| self.draw.op());
         self.issued.push(op.clone());
@@ -133,7 +156,10 @@ impl History<'_> {
     fn plan(&mut self) {
         let mut machine = self.world.machine();
         let at = machine.calls + 1 + self.rng.below(16) as u64;
-        if machine.stop.is_none() && self.crashes < CRASHES_MAX && self.rng.chance(14) {
+        if machine.stop.is_none()
+            && self.crashes < CRASHES_MAX
+            && self.rng.chance(if self.again.is_empty() { 14 } else { 40 })
+        {
             let process = self.processes[self.rng.below(self.processes.len())].number;
             machine.stop = Some(StopPlan { at, process: self.rng.chance(25).then_some(process) });
         }
@@ -150,6 +176,9 @@ impl History<'_> {
         note(self.trace, || show(&outcome));
         let event = self.event(&process, op, &outcome, false);
         self.model.record(&event)?;
+        if event.settles && !event.may_fail && op.writes() {
+            self.issued.clear();
+        }
         let changes = self.world.machine().changes_made - changes;
         if op.only_reads() && changes > 0 {
             return Err(format!("{op:?} has changed the disk"));
@@ -245,7 +274,8 @@ impl History<'_> {
     /// Starts a process; now and then another starts in the middle of that.
     fn start(&mut self) -> Result<(), String> {
         let first = self.world.spawn();
-        let second = (self.processes.is_empty() && self.rng.chance(30)).then(|| self.world.spawn());
+        let alone = self.narrow || !self.processes.is_empty();
+        let second = (!alone && self.rng.chance(30)).then(|| self.world.spawn());
         let fast = [self.rng.chance(self.fast_percent), self.rng.chance(self.fast_percent)];
         let slot = Arc::new(Mutex::new(None));
         if let Some(second) = second {
@@ -369,7 +399,7 @@ impl History<'_> {
             self.crashes += 1;
             self.world.power_off();
             self.processes.clear();
-            let luck = Luck { sector: self.rng.pick(&[0, 20, 50, 80, 100]), loses_pages: self.rng.chance(50) };
+            let luck = Luck::draw(&mut self.rng);
             note(self.trace, || format!("the power goes: {luck:?}"));
             self.world.crash(luck);
             self.check_names()?;
@@ -384,11 +414,11 @@ impl History<'_> {
                 result => break result?,
             }
         }
-        let last = self.issued.len() - self.rng.between(0, 4).min(self.issued.len());
         self.again.clear();
-        if self.rng.chance(40) {
-            // The program begins again where it was and does the same.
-            self.again.extend(self.issued.drain(last..).rev());
+        if self.rng.chance(if self.narrow { 90 } else { 60 }) {
+            // The program begins again where it was and does the same: what it writes may be, byte for byte and at the
+            // same place, what the crash took away, and what stood behind that must not come back with it.
+            self.again.extend(self.issued.drain(..).rev());
         }
         self.issued.clear();
         Ok(())

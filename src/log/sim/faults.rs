@@ -317,8 +317,7 @@ impl Bench {
     fn look_after_crash(&mut self) -> Result<(), String> {
         self.world.power_off();
         self.handles = [None, None];
-        let sector = self.rng.pick(&[0, 50, 100]);
-        self.world.crash(Luck { sector, loses_pages: false });
+        self.world.crash(Luck { loses_pages: false, ..Luck::draw(&mut self.rng) });
         let known = |name: &Path| name == Path::new(NAME) || name == Path::new(NEW_NAME);
         if !self.world.names().iter().all(|name| known(name)) {
             return Err(format!("the folder holds {:?}", self.world.names()));

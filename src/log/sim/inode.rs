@@ -33,13 +33,51 @@ pub(super) struct Inode {
     pub(super) open: usize,
 }
 
-/// How likely a power cut finds things on the medium that no sync put there.
+/// What a power cut finds on the medium although no sync put it there.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Luck {
-    /// Of an unsynced sector, in percent.
-    pub(super) sector: usize,
+    pub(super) keeps: Keeps,
     /// Whether slot pages may become unreadable.
     pub(super) loses_pages: bool,
+}
+
+/// Which unsynced sectors.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Keeps {
+    /// Each with so many percent.
+    Some(usize),
+    /// Those below one of them.
+    Below,
+    /// That one and those behind it.
+    Above,
+    /// All but one.
+    AllButOne,
+}
+
+impl Luck {
+    pub(super) fn draw(rng: &mut Rng) -> Self {
+        let keeps = match rng.below(10) {
+            0 => Keeps::Some(0),
+            1 => Keeps::Some(100),
+            2..5 => Keeps::Some(rng.pick(&[20, 50, 80])),
+            5..7 => Keeps::Below,
+            7 => Keeps::Above,
+            _ => Keeps::AllButOne,
+        };
+        Self { keeps, loses_pages: rng.chance(50) }
+    }
+}
+
+impl Keeps {
+    /// Whether the sector at place `at` of the unsynced ones is kept, `pivot` being the place of the one that counts.
+    fn keeps(self, at: usize, pivot: usize, rng: &mut Rng) -> bool {
+        match self {
+            Self::Some(percent) => rng.chance(percent),
+            Self::Below => at < pivot,
+            Self::Above => at >= pivot,
+            Self::AllButOne => at != pivot,
+        }
+    }
 }
 
 impl Inode {
@@ -141,7 +179,10 @@ impl Inode {
         let size = self.crash_size(sector, rng);
         let mut image = std::mem::take(&mut self.durable);
         image.resize(size, 0);
-        for &at in &self.dirty {
+        // Mostly one of the first, where the oldest of the unsynced records begins.
+        let among = if rng.chance(60) { 3 } else { self.dirty.len() };
+        let pivot = rng.below(among.clamp(1, self.dirty.len().max(1)));
+        for (place, &at) in self.dirty.iter().enumerate() {
             if at * sector >= size {
                 break;
             }
@@ -149,7 +190,7 @@ impl Inode {
             if luck.loses_pages && in_slot_page && rng.chance(25) {
                 self.unreadable.push(at);
             }
-            if !rng.chance(luck.sector) {
+            if !luck.keeps.keeps(place, pivot, rng) {
                 continue;
             }
             let earlier = self.versions.iter().filter(|(of, _)| *of == at).count();

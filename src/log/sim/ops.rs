@@ -382,6 +382,12 @@ impl Draw {
         }
     }
 
+    /// A put of a value that reaches into a second sector or not much further.
+    pub(super) fn put(&mut self) -> Op {
+        let body_len = self.rng.between(0, 700);
+        Op::Put { key: self.key(), value: self.stored(0, body_len, false) }
+    }
+
     pub(super) fn op(&mut self) -> Op {
         if self.rng.chance(self.taste.reads) {
             return self.read();
