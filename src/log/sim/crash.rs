@@ -73,6 +73,7 @@ pub(super) fn history(seed: u64, trace: &mut Option<Vec<String>>) -> Result<(), 
     history.run()
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "independent choices of one history")]
 struct History<'a> {
     seed: u64,
     rng: Rng,
