@@ -253,7 +253,8 @@ impl History<'_> {
         let alone = !self.crowded;
         let promises = match op {
             Op::Flush => true,
-            Op::Tick => alone && process.sync_is_due(self.world.machine().now),
+            // After a failed sync there is none in the background any more.
+            Op::Tick => alone && !self.fault_since_crash && process.sync_is_due(self.world.machine().now),
             _ => op.writes() && !process.fast,
         };
         Event { op, outcome, settles: promises && !self.is_deceived(process), may_fail }
