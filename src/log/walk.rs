@@ -135,8 +135,10 @@ impl<'a> Walk<'a> {
         } else {
             Ok(header.body_crc)
         };
-        head.is_ok_and(|crc| crc == header.head_crc) && body.is_ok_and(|crc| crc == header.body_crc)
-            || self.blocks.unreadable(offset, header.total_len())
+        match (head, body) {
+            (Ok(head), Ok(body)) => head == header.head_crc && body == header.body_crc,
+            _ => true,
+        }
     }
 }
 
@@ -186,11 +188,5 @@ impl Blocks<'_> {
             len -= bytes.len() as u64;
         }
         Ok(hasher.finalize())
-    }
-
-    /// Whether reading the range fails. Asked only after a checksum has failed or could not be taken.
-    fn unreadable(&mut self, offset: u64, len: u64) -> bool {
-        self.bytes.clear();
-        self.crc(offset, len).is_err()
     }
 }

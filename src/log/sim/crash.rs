@@ -5,28 +5,26 @@
 
 use super::{
     accept::{Acceptable, Event},
-    inode::Luck,
-    model::{NAME, NEW_NAME, note},
-    ops::{Draw, Op, Outcome, Taste, execute, observe, show},
+    model::note,
+    ops::{Draw, Op, Outcome, Taste, execute, show},
+    plans::{Fault, FaultPlan, StopPlan},
     process::{Process, open},
     report,
     rng::Rng,
     search, setting,
-    state::Seen,
-    world::{Fault, FaultPlan, StopPlan, World},
+    world::World,
 };
 use crate::{
     ErrorKind,
     log::{Log, Options},
 };
 use std::{
-    path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 const HISTORIES: u64 = 200_000;
-const CRASHES_MAX: usize = 4;
+pub(super) const CRASHES_MAX: usize = 4;
 /// All but the one after which a handle shows, until its next write, neither the new value nor the old.
 const FAULTS: &[Fault] = Fault::ALL.split_at(Fault::ALL.len() - 1).0;
 const TASTE: Taste = Taste { body_max: 1600, rare_body_max: 6000, reads: 12 };
@@ -74,31 +72,35 @@ pub(super) fn history(seed: u64, trace: &mut Option<Vec<String>>) -> Result<(), 
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "independent choices of one history")]
-struct History<'a> {
-    seed: u64,
-    rng: Rng,
-    world: Arc<World>,
-    draw: Draw,
-    processes: Vec<Process>,
-    model: Acceptable,
+pub(super) struct History<'a> {
+    pub(super) seed: u64,
+    pub(super) rng: Rng,
+    pub(super) world: Arc<World>,
+    pub(super) draw: Draw,
+    pub(super) processes: Vec<Process>,
+    pub(super) model: Acceptable,
     /// Operations issued since the last one that was acknowledged as durable, and those of before a crash that are to
     /// be issued once more.
-    issued: Vec<Op>,
-    again: Vec<Op>,
-    trace: &'a mut Option<Vec<String>>,
-    crashes: usize,
-    fast_percent: usize,
+    pub(super) issued: Vec<Op>,
+    pub(super) again: Vec<Op>,
+    pub(super) trace: &'a mut Option<Vec<String>>,
+    pub(super) crashes: usize,
+    pub(super) fast_percent: usize,
     /// Whether the history is of the kind that `narrow_step` makes.
-    narrow: bool,
-    faults: bool,
+    pub(super) narrow: bool,
+    pub(super) faults: bool,
     /// A sync may have failed, so that later ones may succeed although something before is missing.
-    fault_since_crash: bool,
+    pub(super) fault_since_crash: bool,
     /// Whether there were two processes since the last crash.
-    crowded: bool,
+    pub(super) crowded: bool,
 }
 
 impl History<'_> {
     fn run(&mut self) -> Result<(), String> {
+        if self.rng.chance(20) {
+            // The very first process may die while it creates the file.
+            self.stop_within(24, 0);
+        }
         self.start()?;
         for _ in 0..self.rng.between(3, 12) {
             self.step()?;
@@ -121,7 +123,9 @@ impl History<'_> {
             14..22 if self.processes.len() < 2 => self.start(),
             22..26 => {
                 self.world.advance(Duration::from_secs(6));
-                Ok(())
+                // Time for the sync in the background.
+                let at = self.rng.below(self.processes.len());
+                self.operate(at, &Op::Tick)
             }
             26..40 if self.processes.len() == 2 => self.interrupted(),
             _ => {
@@ -155,18 +159,26 @@ impl History<'_> {
 
     /// Plans that something happens in one of the next disk calls.
     fn plan(&mut self) {
-        let mut machine = self.world.machine();
-        let at = machine.calls + 1 + self.rng.below(16) as u64;
-        if machine.stop.is_none()
-            && self.crashes < CRASHES_MAX
-            && self.rng.chance(if self.again.is_empty() { 14 } else { 40 })
-        {
+        let percent = if self.again.is_empty() { 14 } else { 40 };
+        if self.world.machine().stop.is_none() && self.crashes < CRASHES_MAX && self.rng.chance(percent) {
             let process = self.processes[self.rng.below(self.processes.len())].number;
-            machine.stop = Some(StopPlan { at, process: self.rng.chance(25).then_some(process) });
+            // A compaction makes more calls than other operations.
+            let calls = self.rng.pick(&[16, 16, 60]);
+            self.stop_within(calls, process);
         }
         if self.faults && self.rng.chance(20) {
-            machine.fault = Some(FaultPlan { fault: self.rng.pick(FAULTS), at, sticky: false });
+            let fault = self.rng.pick(FAULTS);
+            let mut machine = self.world.machine();
+            let at = machine.calls + 1 + self.rng.below(16) as u64;
+            machine.fault = Some(FaultPlan { fault, at, sticky: false });
         }
+    }
+
+    /// Plans the death of a process, or of all with the power, in one of the next disk calls.
+    fn stop_within(&mut self, calls: usize, process: usize) {
+        let mut machine = self.world.machine();
+        let at = machine.calls + 1 + self.rng.below(calls) as u64;
+        machine.stop = Some(StopPlan { at, process: self.rng.chance(25).then_some(process) });
     }
 
     fn operate(&mut self, at: usize, op: &Op) -> Result<(), String> {
@@ -272,32 +284,40 @@ impl History<'_> {
         }
     }
 
-    /// Starts a process; now and then another starts in the middle of that.
+    /// Starts a process; now and then another starts, and does something, in the middle of that.
     fn start(&mut self) -> Result<(), String> {
         let first = self.world.spawn();
         let alone = self.narrow || !self.processes.is_empty();
         let second = (!alone && self.rng.chance(30)).then(|| self.world.spawn());
         let fast = [self.rng.chance(self.fast_percent), self.rng.chance(self.fast_percent)];
         let slot = Arc::new(Mutex::new(None));
+        let op = self.draw.put();
         if let Some(second) = second {
             let call = self.world.machine().calls + 1 + self.rng.below(14) as u64;
-            let (world, seed, result) = (Arc::clone(&self.world), self.seed, Arc::clone(&slot));
+            let (world, seed, op, result) = (Arc::clone(&self.world), self.seed, op.clone(), Arc::clone(&slot));
             self.world.interrupt(call, move || {
-                *result.lock().expect("one thread") =
-                    Some(open(&world, second, seed, Options::new().fast_save(fast[1])));
+                let log = open(&world, second, seed, Options::new().fast_save(fast[1]));
+                let outcome = log.as_ref().ok().map(|log| execute(log, &op));
+                *result.lock().expect("one thread") = Some((log, outcome));
             });
         }
-        note(self.trace, || format!("process {first} opens (fast_save: {}), in it {second:?}", fast[0]));
+        note(self.trace, || format!("process {first} opens (fast_save: {}), in it {second:?}, {op:?}", fast[0]));
         self.begin();
         let log = open(&self.world, first, self.seed, Options::new().fast_save(fast[0]));
         self.world.uninterrupt();
         let beside = slot.lock().expect("one thread").take();
-        let both = beside.is_some();
         let fired = self.world.machine().fault_fired;
         self.fault_since_crash |= fired;
-        self.opened(first, log, fast[0], both || fired)?;
-        if let (Some(log), Some(second)) = (beside, second) {
-            self.opened(second, log, fast[1], both || fired)?;
+        self.opened(first, log, fast[0], beside.is_some() || fired)?;
+        if let (Some((log, outcome)), Some(second)) = (beside, second) {
+            note(self.trace, || format!("in it {:?}", outcome.as_ref().map(show)));
+            self.opened(second, log, fast[1], true)?;
+            let opened = self.processes.iter().position(|process| process.number == second);
+            if let (Some(at), Some(outcome)) = (opened, &outcome) {
+                let event = self.event(&self.processes[at], &op, outcome, true);
+                self.model.record(&event)?;
+                self.after(at, &op, outcome);
+            }
         }
         self.bury()
     }
@@ -370,7 +390,7 @@ impl History<'_> {
     }
 
     /// Forgets that a fault has fired before; returns how often the disk has been changed.
-    fn begin(&self) -> u64 {
+    pub(super) fn begin(&self) -> u64 {
         let mut machine = self.world.machine();
         machine.fault_fired = false;
         machine.changes_made
@@ -386,71 +406,5 @@ impl History<'_> {
             }
         }
         self.bury()
-    }
-
-    fn check_names(&self) -> Result<(), String> {
-        let names = self.world.names();
-        let known = |name: &Path| name == Path::new(NAME) || name == Path::new(NEW_NAME);
-        if names.iter().all(|name| known(name)) { Ok(()) } else { Err(format!("the folder holds {names:?}")) }
-    }
-
-    /// The power goes, and comes back.
-    fn recover(&mut self) -> Result<(), String> {
-        loop {
-            self.crashes += 1;
-            self.world.power_off();
-            self.processes.clear();
-            let luck = Luck::draw(&mut self.rng);
-            note(self.trace, || format!("the power goes: {luck:?}"));
-            self.world.crash(luck);
-            self.check_names()?;
-            (self.fault_since_crash, self.crowded) = (false, false);
-            if self.crashes < CRASHES_MAX && self.rng.chance(15) {
-                let mut machine = self.world.machine();
-                let at = machine.calls + 1 + self.rng.below(20) as u64;
-                machine.stop = Some(StopPlan { at, process: None });
-            }
-            match self.look_twice() {
-                Err(_) if self.world.machine().power_is_off => {}
-                result => break result?,
-            }
-        }
-        self.again.clear();
-        if self.rng.chance(if self.narrow { 90 } else { 60 }) {
-            // The program begins again where it was and does the same: what it writes may be, byte for byte and at the
-            // same place, what the crash took away, and what stood behind that must not come back with it.
-            self.again.extend(self.issued.drain(..).rev());
-        }
-        self.issued.clear();
-        Ok(())
-    }
-
-    /// Opens and reads twice after a crash, which must show the same and change nothing.
-    fn look_twice(&mut self) -> Result<(), String> {
-        let exists = self.world.machine().find(Path::new(NAME)).is_some();
-        let before = self.begin();
-        let fast = self.rng.chance(self.fast_percent);
-        let read_only = exists && self.rng.chance(30);
-        let (first, seen) = self.look(Options::new().read_only(read_only), false)?;
-        self.model.see_after_crash(&seen)?;
-        drop(first);
-        if exists && self.begin() > before {
-            return Err("opening, reading or closing has changed the disk".into());
-        }
-        let (second, again) = self.look(Options::new().fast_save(fast), fast)?;
-        if seen != again {
-            return Err(format!("a second look after a crash shows something else: {seen:?}, then {again:?}"));
-        }
-        self.processes.push(second);
-        Ok(())
-    }
-
-    fn look(&mut self, options: Options, fast: bool) -> Result<(Process, Seen), String> {
-        let number = self.world.spawn();
-        let failed = |error: crate::Error| format!("after a crash: {error}");
-        let log = open(&self.world, number, self.seed, options).map_err(failed)?;
-        let seen = observe(&log).map_err(failed)?;
-        note(self.trace, || format!("process {number} opens (fast_save: {fast}) and sees {}", seen.brief()));
-        Ok((Process { number, log, fast, opened_after_fault: false, wrote: false, written_at: None }, seen))
     }
 }

@@ -1,6 +1,9 @@
 //! [`Disk`] as one simulated process sees it.
 
-use super::world::{Call, Machine, Open, Shorter, Turn, World};
+use super::{
+    plans::{Call, Shorter, Turn},
+    world::{Machine, Open, World},
+};
 use crate::log::{
     clock::Clock,
     disk::{Access, Disk, DiskFile, Stat},

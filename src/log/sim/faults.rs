@@ -6,9 +6,10 @@ use super::{
     inode::Luck,
     model::{NAME, NEW_NAME},
     ops::{Op, Outcome, Part, Stored, Update, execute, failed, observe},
+    plans::{Fault, FaultPlan},
     process::open,
     rng::Rng,
-    world::{Fault, FaultPlan, World},
+    world::World,
 };
 use crate::{
     ErrorKind,

@@ -18,6 +18,8 @@ use std::{path::Path, sync::Arc};
 const HISTORIES: u64 = 2000;
 const STEPS: usize = 200;
 const TASTE: Taste = Taste { body_max: 3000, rare_body_max: 100_000, reads: 35 };
+/// All records are of a few sizes, so that those of one generation often stand where others stood in another.
+const SMALL: Taste = Taste { body_max: 8, rare_body_max: 8, reads: 35 };
 
 /// Where the simulated cache lies.
 pub(super) const NAME: &str = "/d/c.larder";
@@ -37,7 +39,8 @@ fn a_log_does_what_a_map_does() {
 pub(super) fn history(seed: u64, trace: &mut Option<Vec<String>>) -> Result<(), String> {
     let mut rng = Rng::new(seed);
     let world = World::new(rng.next(), 512);
-    let mut draw = Draw::new(rng.fork(), TASTE);
+    let taste = rng.pick(&[TASTE, TASTE, SMALL]);
+    let mut draw = Draw::new(rng.fork(), taste);
     let mut machine = Handles { world, logs: Vec::new(), seed };
     for _ in 0..rng.between(1, 2) {
         machine.start(&mut rng)?;

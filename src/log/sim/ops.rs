@@ -314,6 +314,9 @@ impl Draw {
 
     /// A value that no other operation of the history writes.
     fn value(&mut self) -> Arc<Stored> {
+        if self.taste.body_max <= 8 {
+            return self.stored(0, 8, false);
+        }
         let head_len = if self.rng.chance(60) { 0 } else { self.rng.below(40) };
         let body_len = match self.rng.below(20) {
             0..2 => 0,
