@@ -134,13 +134,6 @@ pub(super) fn check_key(key: &[u8]) -> Result<()> {
 }
 
 impl Shared {
-    /// Applies a batch whole or not at all. With `durable` it returns once the batch is on the medium.
-    pub(super) fn apply(&self, steps: Vec<Step<'_>>, settings: &Settings) -> Result<()> {
-        let guard = self.lock(settings)?;
-        let ticket = self.apply_locked(&guard, steps, settings)?;
-        self.acknowledge(guard, ticket, settings)
-    }
-
     /// Frees the lock and waits, where that was asked for, until what was appended is on the medium.
     pub(super) fn acknowledge(&self, guard: WriteGuard, ticket: Option<u64>, settings: &Settings) -> Result<()> {
         let generation = std::sync::Arc::clone(&guard.generation);

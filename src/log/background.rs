@@ -1,13 +1,15 @@
-//! What happens beside the callers: the sync that bounds the loss under `fast_save`, the slots, and the orderly end.
+//! What happens beside the callers: the sync that bounds the loss under `fast_save`, compactions that nobody asked
+//! for, the slots, and the orderly end.
 
 use super::{
     commit::sync_failed,
+    compact::Keep,
     disk::write_at,
     generation::Generation,
     header::{FileHeader, Slot},
     layout::LOG_START,
     plant::{Bug, planted},
-    shared::{Settings, Shared},
+    shared::{Settings, Shared, millis},
     view::View,
 };
 use crate::{Error, Result};
@@ -19,6 +21,10 @@ use std::{
 
 /// A slot is written again after so much more of the log was synced.
 const SLOT_EVERY_BYTES: u64 = 64 << 20;
+/// How long a file rests after a compaction that failed.
+const COMPACT_AGAIN_MS: u64 = 60_000;
+/// More than this is not copied while somebody waits for the end of a process.
+const LIVE_BYTES_AT_CLOSE_MAX: u64 = 64 << 20;
 /// How often the background thread looks whether something is due.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -43,10 +49,31 @@ impl Shared {
         if generation.sync_is_due(self.env.clock.monotonic()) {
             generation.wait_until_synced(generation.seen(), &*self.env.disk, &self.path)?;
         }
-        Ok(())
+        self.compact_if_due()
     }
 
-    /// Starts the background thread, once, for a handle that does not wait for its syncs.
+    /// Whether so much of the file is dead that rewriting it is worth its cost.
+    pub(super) fn compaction_is_due(&self, generation: &Generation) -> bool {
+        let view = generation.view();
+        let dead = (view.position().offset - LOG_START).saturating_sub(view.live_bytes());
+        dead > self.env.dead_bytes_max && dead > view.live_bytes()
+    }
+
+    fn compact_if_due(&self) -> Result<()> {
+        let now = millis(&*self.env.clock);
+        let rests = now < self.compact_not_before_ms.load(Ordering::Relaxed);
+        if rests || self.may_write().is_err() || !self.compaction_is_due(&self.generation()) {
+            return Ok(());
+        }
+        let compacted = self.compact(Keep::LiveIfDue, &Settings::READING);
+        if compacted.is_err() {
+            // A full disk does not empty itself in a moment.
+            self.compact_not_before_ms.store(now + COMPACT_AGAIN_MS, Ordering::Relaxed);
+        }
+        compacted
+    }
+
+    /// Starts the background thread, once.
     pub(super) fn start_background(self: &Arc<Self>) {
         if !self.env.background {
             return;
@@ -56,8 +83,8 @@ impl Shared {
         // A forked child has its parent's memory and not its threads.
         if background.as_ref().is_none_or(|(owner, _)| *owner != pid) {
             let shared = Arc::downgrade(self);
-            let thread = std::thread::Builder::new().name("larder-sync".into()).spawn(move || run(&shared));
-            // Without a thread, loss is bounded by `flush` and `close` alone: a reason to go on, not to fail.
+            let thread = std::thread::Builder::new().name("larder".into()).spawn(move || run(&shared));
+            // Without a thread, `flush` and `close` do its work alone: a reason to go on, not to fail.
             *background = thread.ok().map(|handle| (pid, handle.thread().clone()));
         }
     }
@@ -126,6 +153,11 @@ impl Shared {
         }
         if !planted(Bug::SlotAhead) {
             generation.wait_until_synced(generation.seen(), &*self.env.disk, &self.path)?;
+        }
+        let live = generation.view().live_bytes();
+        if self.compaction_is_due(&generation) && live <= LIVE_BYTES_AT_CLOSE_MAX {
+            // Programs that run shortly and often would else never live to see one. The slot comes with it.
+            return self.compact_if_due();
         }
         // If the path names another file by now, or nothing, there is nothing to note in it.
         let Some(guard) = self.lock_in_hand(settings)? else { return Ok(()) };

@@ -28,6 +28,8 @@ use std::{
 pub(super) enum Keep {
     /// All that lives.
     Live,
+    /// The same, if it still is worth it when the lock is there: somebody else may have been faster.
+    LiveIfDue,
     /// Nothing: a clear that the old file has no room for.
     Nothing,
 }
@@ -54,11 +56,14 @@ impl Shared {
         let Some(guard) = self.lock_in_hand(settings)? else { return Ok(false) };
         let old = Arc::clone(&guard.generation);
         drop(guard);
+        if keep == Keep::LiveIfDue && !self.compaction_is_due(&old) {
+            return Ok(true);
+        }
         self.check_room(&old, keep)?;
         let header = new_header(&self.env, old.header.file_id, Some(old.header.hash_key))?;
         new.begin(&header)?;
         let mut copier = Copier::new(&self.path, &self.counters, &old, &new, header);
-        if keep == Keep::Live {
+        if keep != Keep::Nothing {
             copier.copy_live(self.drop_before(&old))?;
             copier.copy_appended_until_short()?;
             copier.flush()?;
@@ -70,7 +75,7 @@ impl Shared {
         if !Arc::ptr_eq(&guard.generation, &old) {
             return Ok(false);
         }
-        if keep == Keep::Live {
+        if keep != Keep::Nothing {
             copier.copy_appended()?;
         }
         let (view, slots) = copier.finish()?;
@@ -101,7 +106,7 @@ impl Shared {
     }
 
     fn check_room(&self, old: &Generation, keep: Keep) -> Result<()> {
-        let live = if keep == Keep::Live { old.view().live_bytes() } else { 0 };
+        let live = if keep == Keep::Nothing { 0 } else { old.view().live_bytes() };
         let needed = live + LOG_START;
         let free = self.env.disk.free_bytes(folder_of(&self.path)).unwrap_or(u64::MAX);
         if free >= needed {

@@ -24,6 +24,8 @@ pub(crate) struct Env {
     pub(crate) shared: bool,
     /// The number of this process, which changes at a fork.
     pub(crate) pid: fn() -> u32,
+    /// A file is compacted by itself when more of it than this, and more than what lives, is dead.
+    pub(crate) dead_bytes_max: u64,
     /// Files of which this process knows that a sync has failed.
     pub(crate) failed: Arc<FailedFiles>,
 }
@@ -56,6 +58,7 @@ impl Default for Env {
             background: true,
             shared: true,
             pid: std::process::id,
+            dead_bytes_max: 16 << 20,
             failed: Arc::clone(FAILED.get_or_init(Arc::default)),
         }
     }

@@ -347,7 +347,8 @@ impl Log {
 
     /// Rewrites the file without what is dead: overwritten, deleted or past its time to be dropped.
     ///
-    /// The caller's thread does the work; readers and writers go on meanwhile, writers pause for the last MiB. Needs
+    /// This happens by itself, in a thread of its own or when the log is closed, once more than 16 MiB and more than
+    /// half of the file are dead; calling it is for those who want the space at once. Here the caller's thread does the work; readers and writers go on meanwhile, writers pause for the last MiB. Needs
     /// free space for what lives. A crash at any moment leaves the old file or the new one, whole. It also heals a
     /// poisoned handle. Mode and owner stay; hard links keep the old file.
     ///
@@ -388,7 +389,8 @@ impl Log {
         self.shared.quarantined()
     }
 
-    /// Makes everything durable and notes in the file how far it is. Dropping the last handle does the same, without
+    /// Makes everything durable and notes in the file how far it is; compacts it first if that is due and copies no
+    /// more than 64 MiB. Dropping the last handle does the same, without
     /// anyone to tell of an error.
     ///
     /// # Errors
@@ -409,17 +411,21 @@ impl Log {
     }
 
     fn run(&self, steps: Vec<Step<'_>>) -> Result<()> {
-        if self.settings.fast_save {
-            self.shared.start_background();
-        }
-        self.shared.apply(steps, &self.settings)
+        let guard = self.shared.lock(&self.settings)?;
+        let ticket = self.shared.apply_locked(&guard, steps, &self.settings)?;
+        self.acknowledge(guard, ticket)
     }
 
     fn acknowledge(&self, guard: super::lock::WriteGuard, ticket: Option<u64>) -> Result<()> {
-        if self.settings.fast_save {
+        let due = self.shared.compaction_is_due(&guard.generation);
+        if due || self.settings.fast_save {
             self.shared.start_background();
         }
-        self.shared.acknowledge(guard, ticket, &self.settings)
+        let acknowledged = self.shared.acknowledge(guard, ticket, &self.settings);
+        if due {
+            self.shared.wake_background();
+        }
+        acknowledged
     }
 }
 

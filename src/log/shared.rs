@@ -47,6 +47,8 @@ pub(super) struct Shared {
     writable: bool,
     generation: RwLock<Arc<Generation>>,
     path_checked_ms: AtomicU64,
+    /// When a compaction that failed may be tried again, in monotonic milliseconds.
+    pub(super) compact_not_before_ms: AtomicU64,
     /// Bytes that may be written before the free space is asked for again.
     pub(super) space: Mutex<u64>,
     /// Held by whoever opens the next generation, so that readers can go on with this one meanwhile.
@@ -104,6 +106,7 @@ impl Shared {
             writable,
             space: Mutex::new(0),
             background: Mutex::new(None),
+            compact_not_before_ms: AtomicU64::new(0),
             reopening: Mutex::new(()),
             counters: Counters::default(),
             opened_at,
@@ -223,6 +226,6 @@ fn cell_of(path: &Path, writable: bool) -> Cell {
     Arc::clone(registry.entry((path.to_path_buf(), writable)).or_default())
 }
 
-fn millis(clock: &dyn Clock) -> u64 {
+pub(super) fn millis(clock: &dyn Clock) -> u64 {
     u64::try_from(clock.monotonic().as_millis()).unwrap_or(u64::MAX)
 }

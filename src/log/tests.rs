@@ -371,3 +371,28 @@ fn bookkeeping_stays_bookkeeping_when_it_is_updated() {
     log.update("k", |_| Change::Put { head: vec![], body: vec![1], times: Times::kept(0) }).unwrap();
     assert_eq!((log.len().unwrap(), log.get("k").unwrap().as_deref()), (0, Some(&[1][..])));
 }
+
+#[test]
+fn a_file_is_compacted_by_itself_and_at_the_latest_when_it_is_closed() {
+    let folder = folder();
+    let path = folder.path().join("cache.larder");
+    let overwrite = |log: &Log| (0..40).for_each(|i| log.put("a", vec![i; 1 << 20]).unwrap());
+    let log = Log::open(&path, Options::new().fast_save(true)).unwrap();
+    overwrite(&log);
+    // The thread is woken by the write that makes it due; how long it takes is the machine's business.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while log.stats().unwrap().dead_bytes > 17 << 20 && std::time::Instant::now() < deadline {
+        std::thread::yield_now();
+    }
+    assert!(log.stats().unwrap().dead_bytes <= 18 << 20, "{:?}", log.stats());
+    assert_eq!(log.get("a").unwrap().as_deref(), Some(&vec![39; 1 << 20][..]));
+    drop(log);
+
+    let env = super::env::Env { background: false, shared: false, ..Default::default() };
+    let log = Log::open_in(env, &path, &Options::new()).unwrap();
+    overwrite(&log);
+    assert!(fs::metadata(&path).unwrap().len() > 40 << 20);
+    log.close().unwrap();
+    assert!(fs::metadata(&path).unwrap().len() < 2 << 20);
+    assert_eq!(open(&folder).get("a").unwrap().as_deref(), Some(&vec![39; 1 << 20][..]));
+}

@@ -43,6 +43,8 @@ pub(super) fn env(world: &Arc<World>, process: usize, seed: u64) -> Env {
         background: false,
         shared: false,
         pid: || 1,
+        // Little, so that short histories see compactions that nobody asked for.
+        dead_bytes_max: 4096,
         failed: Arc::default(),
     }
 }
