@@ -20,6 +20,8 @@ pub mod fuzz;
 mod generation;
 mod handle;
 mod header;
+#[cfg(test)]
+mod interleaved;
 mod iter;
 mod layout;
 mod lock;
