@@ -95,7 +95,9 @@ impl DiskFile for HookedFile {
     fn pwritev(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         if self.1.renamed.load(Ordering::Acquire) {
             let hook = self.1.hook.lock().unwrap().take();
-            hook.into_iter().for_each(|hook| hook());
+            if let Some(hook) = hook {
+                hook();
+            }
         }
         self.0.pwritev(bufs, offset)
     }
