@@ -257,7 +257,9 @@ impl History<'_> {
             Op::Tick => alone && !self.fault_since_crash && process.sync_is_due(self.world.machine().now),
             _ => op.writes() && !process.fast,
         };
-        Event { op, outcome, settles: promises && !self.is_deceived(process), may_fail }
+        // A fault that came while two were at work may have hit the other one before this one opened its file.
+        let deceived = self.is_deceived(process) || beside && fired;
+        Event { op, outcome, settles: promises && !deceived, may_fail }
     }
 
     /// Where a process opened a file after a sync had failed, nobody can tell it that something is missing.
