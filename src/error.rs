@@ -136,7 +136,6 @@ impl Error {
                 (ErrorKind::Full, "; free some space, or clear or compact the cache")
             }
             Os::ReadOnlyFilesystem | Os::PermissionDenied => (ErrorKind::ReadOnly, "; check its owner and mode"),
-            Os::NotFound => (ErrorKind::Io, "; it does not exist"),
             _ => (ErrorKind::Io, ""),
         };
         Self::new(kind, format!("cannot {doing}: {error}{advice}")).with_path(path).with_source(error)
@@ -173,16 +172,10 @@ impl fmt::Display for Error {
     }
 }
 
+/// The kind and the sentence: what a `main` that returns the error prints.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Error")
-            .field("kind", &self.0.kind)
-            .field("message", &self.0.message)
-            .field("path", &self.0.path)
-            .field("offset", &self.0.offset)
-            .field("url", &self.0.url)
-            .field("source", &self.0.source)
-            .finish()
+        write!(f, "{:?}: {self}", self.0.kind)
     }
 }
 
@@ -200,6 +193,7 @@ mod tests {
     fn an_error_reads_as_one_sentence_with_its_place() {
         let error = Error::new(ErrorKind::Damaged, "checksum fails; run `repair`").with_path("a.larder").with_offset(7);
         assert_eq!(error.to_string(), "checksum fails; run `repair` (a.larder, offset 7)");
+        assert_eq!(format!("{error:?}"), "Damaged: checksum fails; run `repair` (a.larder, offset 7)");
     }
 
     #[test]

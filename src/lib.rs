@@ -36,6 +36,11 @@
 //! * `tls` (default): `https://`, through rustls.
 //! * `gzip` (default): undoes the content codings gzip and deflate.
 
+// The examples of the README are tests like all others.
+#[cfg(all(doctest, feature = "session"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 #[cfg(feature = "session")]
 mod entry;
 mod error;

@@ -73,7 +73,7 @@ impl Generation {
     fn of(env: &Env, path: &Path, file: Box<dyn DiskFile>) -> Result<Self> {
         let stat = file.stat().map_err(|error| Error::io("read the cache file's size", path, error))?;
         if !stat.is_file {
-            return Err(not_a_larder(path, "not a regular file"));
+            return Err(not_a_larder(path, NOT_A_FILE));
         }
         let header = read_header(&*file, path)?;
         let slots = read_slots(&*file, &header);
@@ -247,8 +247,10 @@ fn read_slots(file: &dyn DiskFile, header: &FileHeader) -> Slots {
     Slots::decode([pages[0].as_deref(), pages[1].as_deref()], header.file_id)
 }
 
+pub(super) const NOT_A_FILE: &str = "a folder, a device or a link to nowhere; choose another name";
+
 pub(super) fn not_a_larder(path: &Path, what: &str) -> Error {
-    Error::new(ErrorKind::NotALarder, format!("the file is {what}")).with_path(path)
+    Error::new(ErrorKind::NotALarder, format!("what stands here is {what}")).with_path(path)
 }
 
 pub(super) fn newer_format(path: &Path) -> Error {

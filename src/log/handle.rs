@@ -17,6 +17,7 @@ use super::{
 use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use std::{
+    fmt,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
 };
@@ -64,7 +65,7 @@ pub enum Change {
 /// assert_eq!(log.get("fruit")?, None);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Log {
     shared: Arc<Shared>,
     settings: Settings,
@@ -348,9 +349,10 @@ impl Log {
     /// Rewrites the file without what is dead: overwritten, deleted or past its time to be dropped.
     ///
     /// This happens by itself, in a thread of its own or when the log is closed, once more than 16 MiB and more than
-    /// half of the file are dead; calling it is for those who want the space at once. Here the caller's thread does the work; readers and writers go on meanwhile, writers pause for the last MiB. Needs
-    /// free space for what lives. A crash at any moment leaves the old file or the new one, whole. It also heals a
-    /// poisoned handle. Mode and owner stay; hard links keep the old file.
+    /// half of the file are dead; calling it is for those who want the space at once. Here the caller's thread does the
+    /// work; readers and writers go on meanwhile, writers pause for the last MiB. Needs free space for what lives. A
+    /// crash at any moment leaves the old file or the new one, whole. It also heals a poisoned handle. Mode and owner
+    /// stay; hard links keep the old file.
     ///
     /// # Errors
     /// `Full`, `Busy` (another compaction), `NotALarder` if something that is not larder's stands at
@@ -426,6 +428,14 @@ impl Log {
             self.shared.wake_background();
         }
         acknowledged
+    }
+}
+
+/// The path and the number of values: nothing that is secret or long.
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let values = self.shared.generation().view().values();
+        f.debug_struct("Log").field("path", &self.shared.path).field("values", &values).finish_non_exhaustive()
     }
 }
 

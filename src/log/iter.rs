@@ -8,16 +8,14 @@ use super::{
     view::{Loc, Role},
 };
 use crate::Result;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// The values of a log, in the order in which they were last written. Made by [`Log::iter`](super::Log::iter).
-#[derive(Debug)]
 pub struct Iter {
     shared: Arc<Shared>,
     state: State,
 }
 
-#[derive(Debug)]
 enum State {
     Fresh,
     Listing { generation: Arc<Generation>, rest: std::vec::IntoIter<Loc> },
@@ -35,6 +33,12 @@ impl Iter {
         let values: Vec<_> = all.into_iter().map(|(_, loc)| loc).filter(|loc| loc.role == Role::Value).collect();
         self.state = State::Listing { generation, rest: values.into_iter() };
         Ok(())
+    }
+}
+
+impl fmt::Debug for Iter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iter").finish_non_exhaustive()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{
     disk::{Access, read_at},
     env::Env,
-    generation::{Generation, folder_of, names, not_a_larder},
+    generation::{Generation, NOT_A_FILE, folder_of, names, not_a_larder},
     header::{FileHeader, HeaderFault},
     layout::FILE_HEADER_LEN,
     lock::{busy, wait_for},
@@ -35,12 +35,16 @@ pub(super) fn open_generation(
         match named {
             None if create => make(env, path, settings)?,
             // Opening a FIFO or a device can do things; they are refused unopened.
-            Some(stat) if !stat.is_file => return Err(not_a_larder(path, "not a regular file")),
+            Some(stat) if !stat.is_file => return Err(not_a_larder(path, NOT_A_FILE)),
             Some(stat) if create && stat.size == 0 => take_over_empty(env, path, settings)?,
             _ => {}
         }
         let file = match env.disk.open(path, access) {
             Err(error) if create && error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let message = "there is no cache file here yet; open it for writing to make one";
+                return Err(Error::new(ErrorKind::Io, message).with_path(path).with_source(error));
+            }
             opened => opened.map_err(|error| Error::io("open the cache file", path, error))?,
         };
         match Generation::load(env, path, file) {

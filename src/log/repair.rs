@@ -5,7 +5,7 @@ use super::{
     copy::Copier,
     disk::{Access, DiskFile, read_at},
     env::Env,
-    generation::{Generation, newer_format, not_a_larder},
+    generation::{Generation, NOT_A_FILE, newer_format, not_a_larder},
     header::{FileHeader, HeaderFault},
     layout::{FILE_HEADER_LEN, HEADER_COPY_AT, LOG_START, RECORD_ALIGN, RECORD_HEADER_LEN, RECORD_MAGIC, SLOT_OFFSETS},
     new_file::{NewFile, new_path},
@@ -66,7 +66,7 @@ pub(super) fn repair_in(env: &Env, from: &Path, to: &Path) -> Result<RepairRepor
     let file = env.disk.open(from, Access::Read).map_err(failed)?;
     let stat = file.stat().map_err(failed)?;
     if !stat.is_file {
-        return Err(not_a_larder(from, "not a regular file"));
+        return Err(not_a_larder(from, NOT_A_FILE));
     }
     let header = find_header(&*file, from)?;
     let (view, lost_bytes, found_by_search) = salvage(&*file, &header, stat.size).map_err(failed)?;

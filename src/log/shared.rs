@@ -4,7 +4,7 @@ use super::{
     clock::Clock,
     disk::Stat,
     env::Env,
-    generation::{CaughtUp, Generation, names},
+    generation::{CaughtUp, Generation, folder_of, names},
     lock::WriteGuard,
     open::{open_generation, set_aside},
 };
@@ -77,7 +77,8 @@ type Registry = Mutex<HashMap<(PathBuf, bool), Cell>>;
 impl Shared {
     /// The state of a file: the one that another handle of this process has open, or a new one.
     pub(super) fn open(env: Env, path: &Path, writable: bool, settings: &Settings) -> Result<Arc<Self>> {
-        let path = env.disk.resolve(path).map_err(|error| Error::io("open the cache's folder", path, error))?;
+        let path =
+            env.disk.resolve(path).map_err(|error| Error::io("open the cache's folder", folder_of(path), error))?;
         if !env.shared {
             return Ok(Arc::new(Self::start(env, path, writable, settings)?));
         }
