@@ -128,6 +128,12 @@ impl Generation {
         self.seen.load(Ordering::Acquire)
     }
 
+    /// Whether the file has become shorter than what was read of it. One that ends before its log, as a copy that was
+    /// cut off does, has never been longer.
+    pub(super) fn has_shrunk(&self, size: u64) -> bool {
+        size < self.seen() && self.seen() > LOG_START
+    }
+
     /// Takes in what others have appended.
     pub(super) fn catch_up(&self, path: &Path, stat: &Stat) -> Result<CaughtUp> {
         if stat.size == self.seen() { Ok(CaughtUp::Complete) } else { self.read_on(path, Look::Headers) }

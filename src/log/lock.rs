@@ -88,6 +88,7 @@ impl Shared {
             };
             match self.ready(&guard) {
                 Ok(true) => return Ok(guard),
+                Ok(false) if left.is_zero() => return Err(busy(&self.path)),
                 Ok(false) => drop(guard),
                 Err(error) if error.kind() == ErrorKind::Damaged && settings.on_damage == OnDamage::Quarantine => {
                     // The guard goes before the new file is made: nobody holds this lock and waits for that one.
@@ -140,7 +141,7 @@ impl Shared {
         let stat = generation.file.stat().map_err(failed)?;
         // After a failed sync the log is read anew in any case.
         let in_doubt = generation.in_doubt.load(Ordering::Acquire);
-        if stat.size < generation.seen() || !in_doubt && !generation.is_same_log().map_err(failed)? {
+        if generation.has_shrunk(stat.size) || !in_doubt && !generation.is_same_log().map_err(failed)? {
             return Ok(false);
         }
         match generation.catch_up_or_doubt(&self.path, &stat)? {

@@ -193,7 +193,7 @@ impl Shared {
     fn serves(&self, generation: &Generation) -> Result<bool> {
         let stat = generation.file.stat().map_err(|error| Error::io("read the cache file", &self.path, error))?;
         let own = generation.pid == (self.env.pid)();
-        Ok(own && stat.size >= generation.seen() && self.names(generation)? && generation.is_intact())
+        Ok(own && !generation.has_shrunk(stat.size) && self.names(generation)? && generation.is_intact())
     }
 
     /// Makes a generation the current one. The caller holds `reopening`.

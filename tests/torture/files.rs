@@ -10,7 +10,10 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, SystemTime},
 };
@@ -195,6 +198,33 @@ fn the_file_is_its_owners_alone_and_a_compaction_keeps_its_mode() {
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).expect("a file").permissions().mode() & 0o7777
+}
+
+#[test]
+fn a_copy_cut_off_anywhere_opens_and_never_keeps_a_writer_waiting() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("c.larder");
+    let log = filled(&path);
+    let bytes = fs::read(&path).expect("the file");
+    let ends = [64, 100, 4096, 5000, 8192, 12_287, 12_288].into_iter().chain((12_300..bytes.len()).step_by(613));
+    for end in ends {
+        let copy = folder.path().join(format!("copy-{end}.larder"));
+        fs::write(&copy, &bytes[..end]).expect("a copy");
+        let reader = Log::open(&copy, Options::new().read_only(true)).expect("a copy opens");
+        let writer = Log::open(&copy, Options::new()).expect("a copy opens");
+        let len = reader.len().expect("a count");
+        check(&reader, len);
+        let (done, wait) = mpsc::channel();
+        let put = thread::spawn(move || {
+            writer.put("more", "1").expect("a put");
+            let _ = done.send(writer.len().expect("a count"));
+        });
+        let after = wait.recv_timeout(Duration::from_secs(20));
+        assert_eq!(after, Ok(len + 1), "a put into a copy of {end} bytes");
+        put.join().expect("a put");
+        assert_eq!(reader.len().expect("a count"), len + 1, "a copy of {end} bytes");
+    }
+    drop(log);
 }
 
 #[test]

@@ -200,6 +200,10 @@ impl Inode {
             } else {
                 part(&self.data, at, sector)
             };
+            if chosen.is_empty() {
+                // Cut off: there is nothing in the cache that could have been written there.
+                continue;
+            }
             let place = &mut image[at * sector..size.min((at + 1) * sector)];
             let kept = chosen.len().min(place.len());
             place[..kept].copy_from_slice(&chosen[..kept]);
