@@ -8,6 +8,8 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
 use super::settings::Settings;
 use crate::{
     Error, ErrorKind, Result,
@@ -24,7 +26,8 @@ use crate::{
 ///
 /// assert_eq!("memory".parse::<Backend>()?.to_string(), "memory");
 /// assert!("sqlite3".parse::<Backend>().unwrap_err().to_string().contains("log, memory"));
-/// # Ok::<(), larder::Error>(())
+/// assert_eq!(serde_json::from_str::<Backend>("\"log\"")?.to_string(), "log");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Default)]
 #[non_exhaustive]
@@ -89,6 +92,22 @@ impl FromStr for Backend {
                 let message = format!("there is no backend `{}`; known are log, memory", name.escape_debug());
                 Err(Error::new(ErrorKind::InvalidInput, message))
             }
+        }
+    }
+}
+
+/// As its name, so that a settings file can say `backend = "log"`.
+impl<'de> Deserialize<'de> for Backend {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+impl Serialize for Backend {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            Self::Custom(_) => Err(ser::Error::custom("a store of your own has no name to be written down")),
+            Self::Log | Self::Memory => serializer.collect_str(self),
         }
     }
 }
