@@ -24,3 +24,7 @@ fuzz target="record_decode" seconds="60":
 # Licences, advisories, sources. Needs cargo-deny, and the network for the advisories.
 deny:
     cargo deny --locked check
+
+# larder's engine and its peers on the same work: `just bench --scale 0.1 --engines larder,raw,lmdb`.
+bench *args:
+    cargo run --release --manifest-path benches/Cargo.toml -- {{args}}

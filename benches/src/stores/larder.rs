@@ -1,0 +1,39 @@
+//! larder's engine.
+
+use crate::store::{Result, Store, Use};
+use bytes::Bytes;
+use larder::log::{Log, Options};
+use std::path::Path;
+
+pub fn open(folder: &Path, wanted: Use) -> Result<Box<dyn Store>> {
+    let options = Options::new().fast_save(wanted == Use::Fast).read_only(wanted == Use::BesideWriter);
+    Ok(Box::new(Log::open(folder.join("cache.larder"), options)?))
+}
+
+impl Store for Log {
+    fn put(&self, key: &[u8], body: &[u8]) -> Result<()> {
+        Ok(Log::put(self, key, body)?)
+    }
+
+    fn put_all(&self, items: &[(&[u8], &[u8])]) -> Result<()> {
+        let mut batch = self.batch();
+        for (key, body) in items {
+            batch.put(key, body);
+        }
+        Ok(batch.commit()?)
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        Ok(Log::get(self, key)?)
+    }
+
+    fn clear(&self) -> Result<()> {
+        Ok(Log::clear(self)?)
+    }
+
+    fn compact(self: Box<Self>) -> Result<bool> {
+        Log::compact(&self)?;
+        self.close()?;
+        Ok(true)
+    }
+}
