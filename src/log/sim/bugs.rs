@@ -2,7 +2,10 @@
 
 use super::{crash, model, splice};
 use crate::log::plant::{Bug, plant};
-use std::time::Instant;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Instant,
+};
 
 /// Histories within which a bug must be caught.
 const HISTORIES_MAX: u64 = 100_000;
@@ -28,7 +31,8 @@ impl Drop for Planted {
 fn must_catch(bug: Bug, history: impl Fn(u64) -> Result<(), String>) {
     let started = Instant::now();
     let planted = Planted::new(bug);
-    let caught = (0..HISTORIES_MAX).find_map(|n| history(FIRST_SEED + n).err().map(|why| (n + 1, why)));
+    let run = |seed| catch_unwind(AssertUnwindSafe(|| history(seed))).unwrap_or_else(|_| Err("it panics".into()));
+    let caught = (0..HISTORIES_MAX).find_map(|n| run(FIRST_SEED + n).err().map(|why| (n + 1, why)));
     drop(planted);
     let Some((histories, why)) = caught else { panic!("{bug:?} is not caught in {HISTORIES_MAX} histories") };
     let why: String = why.chars().take(160).collect();
