@@ -24,6 +24,8 @@ pub(super) struct SyncState {
     synced: u64,
     /// Whether a thread is in the middle of a sync.
     running: bool,
+    /// Threads that wait for it. Waking costs a system call, which a lone writer need not make.
+    waiting: usize,
     /// When the oldest write that waits for the background sync was made.
     waiting_since: Option<Duration>,
     /// The first sync that failed. From then on nothing on this file can be promised: the system may have dropped
@@ -35,7 +37,7 @@ impl SyncState {
     /// `failed`: whether this process has seen a sync of the file fail before it opened the file again.
     pub(super) fn new(synced: u64, failed: bool) -> Self {
         let failed = failed.then(|| Error::new(ErrorKind::Io, "a sync of the cache file has failed"));
-        Self { synced, running: false, waiting_since: None, failed }
+        Self { synced, running: false, waiting: 0, waiting_since: None, failed }
     }
 }
 
@@ -55,7 +57,9 @@ impl Generation {
                 return Ok(());
             }
             if state.running {
+                state.waiting += 1;
                 state = self.sync_done.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.waiting -= 1;
                 continue;
             }
             state = self.lead_sync(state, path)?;
@@ -86,7 +90,9 @@ impl Generation {
                 Err(error)
             }
         };
-        self.sync_done.notify_all();
+        if state.waiting > 0 {
+            self.sync_done.notify_all();
+        }
         outcome.map(|()| state)
     }
 

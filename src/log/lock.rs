@@ -22,29 +22,41 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Lets one thread of the process through at a time, and no thread wait longer than it wants.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
-    taken: Mutex<bool>,
+    state: Mutex<GateState>,
     freed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct GateState {
+    taken: bool,
+    /// Waking somebody costs a system call, which most writes need not make.
+    waiting: usize,
 }
 
 impl Gate {
     fn enter(&self, limit: Duration) -> bool {
         // A limit beyond what a clock can tell is as good as a day.
         let deadline = Instant::now().checked_add(limit).unwrap_or_else(|| Instant::now() + DAY);
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        while *taken {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while state.taken {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
             }
-            taken = self.freed.wait_timeout(taken, left).unwrap_or_else(PoisonError::into_inner).0;
+            state.waiting += 1;
+            state = self.freed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state.waiting -= 1;
         }
-        *taken = true;
+        state.taken = true;
         true
     }
 
     fn leave(&self) {
-        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
-        self.freed.notify_one();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.taken = false;
+        if state.waiting > 0 {
+            self.freed.notify_one();
+        }
     }
 }
 
