@@ -206,7 +206,7 @@ fn time_outs_end_a_request_before_and_in_the_body() {
 #[test]
 fn connections_are_kept() {
     let origin = Origin::start();
-    origin.route("/a", Reply::ok("x")).route("/go", Reply::redirect(302, "/a").body("moved"));
+    origin.route("/a", Reply::ok("x")).route("/go", Reply::redirect(302, "/a"));
     let session = memory();
     for _ in 0..5 {
         session.get(origin.url("/go")).force_refresh().send().unwrap();
@@ -218,12 +218,16 @@ fn connections_are_kept() {
 fn responses_can_be_read_in_every_way() {
     let origin = Origin::start();
     let reply = Reply::ok(r#"{"id": 7}"#).header("Link", "</b?page=2>; rel=\"next\"");
+    let reply = ["a=1; Path=/; HttpOnly", " b = x=y ", "c=", "=d", "e"]
+        .iter()
+        .fold(reply, |reply, cookie| reply.header("Set-Cookie", cookie));
     origin.route("/a", reply).route("/gone", Reply::new(410).body("gone"));
     let session = memory();
     for _ in 0..2 {
         let response = session.get(origin.url("/a")).send().unwrap();
         assert_eq!(response.json::<serde_json::Value>().unwrap()["id"], 7);
         assert_eq!(response.json::<Vec<u8>>().unwrap_err().kind(), ErrorKind::Decode);
+        assert_eq!(response.cookies().collect::<Vec<_>>(), [("a", "1"), ("b", "x=y"), ("c", "")]);
         assert_eq!(response.links()[0].url(), origin.url("/b?page=2"));
         assert_eq!((response.reason(), response.revalidated()), ("OK", false));
         assert!(response.elapsed() > Duration::ZERO);
@@ -234,6 +238,21 @@ fn responses_can_be_read_in_every_way() {
     let error = session.get(origin.url("/gone")).send().unwrap().error_for_status().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Status);
     assert!(error.to_string().contains("410 Gone") && error.to_string().contains("/gone"), "{error}");
+}
+
+#[test]
+fn json_errors_say_where_and_quote_nothing_of_the_body() {
+    let origin = Origin::start();
+    let session = memory();
+    for (n, body) in ["\"s3cret\"", "s3cret", "{\n\"s3cret\": tru", "[\"s3cret\""].into_iter().enumerate() {
+        let path = format!("/{n}");
+        origin.route(&path, Reply::ok(body));
+        let error = session.get(origin.url(&path)).send().unwrap().json::<Vec<u8>>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Decode);
+        assert!(error.to_string().contains("line") && error.to_string().contains("column"), "{error}");
+        assert!(!format!("{error} {error:?}").contains("s3cret"), "{error:?}");
+        assert!(std::error::Error::source(&error).is_none());
+    }
 }
 
 #[test]
