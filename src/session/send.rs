@@ -274,7 +274,10 @@ impl<'a> Course<'a> {
         cache.count_miss();
         let why = match self.settings.rules.mode {
             Mode::Offline if self.wish.disabled => "the session is offline and its cache is disabled for it".to_owned(),
-            Mode::Offline => replay::not_recorded(&hop.asked.url, &cache.urls().unwrap_or_default()),
+            Mode::Offline => {
+                let recorded = cache.recorded().unwrap_or_default();
+                replay::not_recorded(&hop.asked.identity, &hop.asked.url, self.decode, &recorded)
+            }
             // Asking for what may not be there is no mistake to explain, and looking through the cache takes its time.
             _ => "nothing fresh is stored for it, and it may be answered from the cache only".to_owned(),
         };

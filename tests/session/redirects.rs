@@ -115,7 +115,8 @@ fn a_location_without_its_credential_is_not_handed_out(place: &Place) {
     session.get(origin.url("/a")).send().unwrap();
     for _ in 0..2 {
         let response = session.get(origin.url("/a")).redirects(0).send().unwrap();
-        assert_eq!((response.from_cache(), &response.headers()["location"]), (false, "/b?token=s3cret"));
+        assert!(!response.from_cache());
+        assert_eq!(response.headers()["location"], "/b?token=s3cret");
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the request builder sends, and what it refuses.
 
 use std::{
+    collections::HashMap,
     io::{Read, Write},
     net::{Shutdown, TcpListener},
     thread,
@@ -55,6 +56,53 @@ fn query_headers_and_bodies_arrive_as_they_were_given() {
 
     session.post(origin.url("/a")).send().unwrap();
     assert_eq!(origin.last("/a").header("content-length"), Some("0"));
+}
+
+#[test]
+fn what_is_given_by_reference_or_by_value_arrives_alike() {
+    let origin = Origin::start();
+    origin.route("/a", Reply::ok(""));
+    let session = memory();
+    let mut map = http::HeaderMap::new();
+    for value in ["1", "2"] {
+        map.append("x-twice", value.parse().unwrap());
+    }
+    let pairs = [("x-twice", "1"), ("x-twice", "2")];
+    let owned = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let request = || session.get(origin.url("/a")).no_store();
+    for request in [
+        request().headers(&map),
+        request().headers(map.clone()),
+        request().headers(pairs),
+        request().headers(&pairs),
+        request().headers(&owned),
+        request().headers(owned.clone()),
+    ] {
+        request.send().unwrap();
+        let seen = origin.last("/a");
+        let twice: Vec<_> =
+            seen.headers.iter().filter(|(name, _)| name == "x-twice").map(|(_, v)| v.as_str()).collect();
+        assert_eq!(twice, ["1", "2"]);
+    }
+
+    let fields = [("a", "b")];
+    let map = HashMap::from([("a".to_owned(), "b".to_owned())]);
+    let (text, bytes) = ("a=b".to_owned(), b"a=b".to_vec());
+    let post = || session.request(String::from("post"), origin.url("/a")).query("page", 2).query("q", &text);
+    for request in [
+        post().form(fields),
+        post().form(&fields),
+        post().form(vec![("a".to_owned(), "b".to_owned())]),
+        post().form(&map),
+        post().form(map.clone()),
+        post().body(&text),
+        post().body(&bytes),
+    ] {
+        request.send().unwrap();
+        let seen = origin.last("/a");
+        assert_eq!((seen.method.as_str(), seen.target.as_str()), ("POST", "/a?page=2&q=a%3Db"));
+        assert_eq!(seen.body, b"a=b");
+    }
 }
 
 #[test]
