@@ -171,6 +171,7 @@ impl CachedSessionBuilder {
     }
 
     /// Adds a query parameter to every request that has none of its name.
+    #[expect(clippy::needless_pass_by_value, reason = "callers write 2, not &2")]
     pub fn query(mut self, name: impl AsRef<str>, value: impl ToString) -> Self {
         self.settings.query.push((name.as_ref().to_owned(), value.to_string()));
         self

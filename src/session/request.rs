@@ -146,6 +146,7 @@ impl RequestBuilder {
     /// Adds a query parameter behind those of the URL; a name may be added more than once.
     ///
     /// The value is a text, a number or whatever else can be written as text.
+    #[expect(clippy::needless_pass_by_value, reason = "callers write 2, not &2")]
     pub fn query(mut self, name: impl AsRef<str>, value: impl ToString) -> Self {
         self.query.push((name.as_ref().to_owned(), value.to_string()));
         self

@@ -59,6 +59,7 @@ fn query_headers_and_bodies_arrive_as_they_were_given() {
 }
 
 #[test]
+#[expect(clippy::needless_borrows_for_generic_args, reason = "that references are taken is what is tested")]
 fn what_is_given_by_reference_or_by_value_arrives_alike() {
     let origin = Origin::start();
     origin.route("/a", Reply::ok(""));
