@@ -6,7 +6,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, header::CONTENT_LENGTH, response};
+use http::{
+    HeaderMap, Method, StatusCode,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+    response,
+};
 
 use super::{
     HopOptions, Response, Timeout, WireBody, decode, redirect,
@@ -169,7 +173,8 @@ impl Course<'_> {
 fn has_no_body(method: &Method, parts: &response::Parts) -> bool {
     method == Method::HEAD
         || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-        || announced(&parts.headers) == Some(0)
+        // Of the two, `Transfer-Encoding` decides (RFC 9112, 6.3).
+        || announced(&parts.headers) == Some(0) && !parts.headers.contains_key(TRANSFER_ENCODING)
 }
 
 fn announced(headers: &HeaderMap) -> Option<u64> {

@@ -264,6 +264,15 @@ fn connections_are_kept() {
 }
 
 #[test]
+fn a_redirect_that_announces_two_lengths_is_not_waited_for() {
+    let address = raw_server(
+        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n",
+    );
+    let error = memory().get(format!("http://{address}/")).timeout(Duration::from_secs(10)).send().unwrap_err();
+    assert_eq!((error.kind(), error.url()), (ErrorKind::Network, Some("http://127.0.0.1:1/")), "{error}");
+}
+
+#[test]
 fn responses_can_be_read_in_every_way() {
     let origin = Origin::start();
     let reply = Reply::ok(r#"{"id": 7}"#).header("Link", "</b?page=2>; rel=\"next\"");
