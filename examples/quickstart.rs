@@ -29,11 +29,16 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let port = match env::var("PORT") {
-        Ok(port) => port.parse().map_err(|_| "PORT must be the number of a port, such as PORT=18081")?,
+        Ok(port) => port
+            .parse()
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or("PORT must be the number of a port, such as PORT=18081")?,
         Err(_) => DEFAULT_PORT,
     };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|error| {
-        format!("the example's server cannot use port {port} ({error}); set another one: PORT={}", port.wrapping_add(1))
+        let another = port.checked_add(1).unwrap_or(DEFAULT_PORT);
+        format!("the example's server cannot use port {port} ({error}); set another one: PORT={another}")
     })?;
     thread::spawn(move || serve(&listener));
 

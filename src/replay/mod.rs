@@ -3,4 +3,4 @@
 mod miss;
 mod nearest;
 
-pub(crate) use miss::{miss, not_recorded};
+pub(crate) use miss::{Recorded, miss, not_recorded};

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::settings::Settings;
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorKind, Mode, Result,
     log::{OnDamage, Options},
     store::{LogStore, Store},
 };
@@ -139,7 +139,17 @@ pub(super) fn open_log(path: &Path, fast_save: bool, settings: &Settings) -> Res
     }
     let on_damage = if read_only || settings.strict { OnDamage::Error } else { OnDamage::Quarantine };
     let options = Options::new().fast_save(fast_save).read_only(read_only).on_damage(on_damage);
-    LogStore::open(path, options)
+    LogStore::open(path, options).map_err(|error| {
+        if !(read_only && error.kind() == ErrorKind::Io && matches!(path.try_exists(), Ok(false))) {
+            return error;
+        }
+        let advice = if settings.rules.mode == Mode::Offline {
+            "run once with Mode::Cache"
+        } else {
+            "run once without read_only"
+        };
+        Error::new(ErrorKind::Io, format!("nothing is recorded there yet; {advice}")).with_path(path).with_source(error)
+    })
 }
 
 /// Makes the folders that a file needs, for the user alone.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 /// The body of a request, in memory: cheap to clone, so that a redirect can send it again.
 ///
-/// Made from `()`, `Vec<u8>`, `&[u8]`, `String`, `&str` and [`Bytes`].
+/// Made from `()`, `Vec<u8>`, `&[u8]`, `String`, `&str`, [`Bytes`], and references to the owned ones.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Body(Bytes);
 
@@ -45,6 +45,18 @@ impl From<&[u8]> for Body {
 impl<const N: usize> From<&[u8; N]> for Body {
     fn from(bytes: &[u8; N]) -> Self {
         bytes.as_slice().into()
+    }
+}
+
+impl From<&Vec<u8>> for Body {
+    fn from(bytes: &Vec<u8>) -> Self {
+        bytes.as_slice().into()
+    }
+}
+
+impl From<&String> for Body {
+    fn from(text: &String) -> Self {
+        text.as_str().into()
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Method};
 
 use super::{
     Backend, Cache, CachedSession, Request, Response, Timeout,
@@ -171,8 +171,9 @@ impl CachedSessionBuilder {
     }
 
     /// Adds a query parameter to every request that has none of its name.
-    pub fn query(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.settings.query.push((name.into(), value.into()));
+    #[expect(clippy::needless_pass_by_value, reason = "callers write 2, not &2")]
+    pub fn query(mut self, name: impl AsRef<str>, value: impl ToString) -> Self {
+        self.settings.query.push((name.as_ref().to_owned(), value.to_string()));
         self
     }
 
@@ -245,12 +246,26 @@ impl CachedSessionBuilder {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
+        self.check()?;
         // A recording is replayed as it is: whatever happens, it stays that way.
         self.settings.read_only |= self.settings.rules.mode == Mode::Offline;
         let (store, put_aside) = self.open()?;
         let cache = Cache::new(store, Arc::new(SystemClock))?;
         let transport = self.transport.unwrap_or_else(|| Arc::new(UreqTransport::new()));
         Ok(CachedSession::assemble(self.settings, cache, transport, put_aside))
+    }
+
+    /// What can never come true is a mistake.
+    fn check(&self) -> Result<()> {
+        let rules = &self.settings.rules;
+        if let Some(code) = rules.codes.iter().find(|code| !(100..=999).contains(*code)) {
+            return Err(invalid(format!("allowable_codes: {code} is no status code; they go from 100 to 999")));
+        }
+        if let Some(method) = rules.methods.iter().find(|method| Method::from_bytes(method.as_bytes()).is_err()) {
+            let method: String = method.chars().take(40).collect();
+            return Err(invalid(format!("allowable_methods: `{}` is no HTTP method", method.escape_debug())));
+        }
+        Ok(())
     }
 
     fn open(&self) -> Result<(Arc<dyn Store>, Option<PutAside>)> {

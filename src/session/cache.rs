@@ -41,7 +41,10 @@ const TRIES_MAX: u32 = 16;
 /// A key, where one is asked for, is one of three texts: the key of a response in hex, as
 /// [`keys`](Cache::keys) and [`Response::cache_key`](crate::Response::cache_key) give it; an `http` or `https` URL,
 /// which stands for a GET of it without credentials; or any other text, which is a name made by
-/// [`alias`](Cache::alias).
+/// [`alias`](Cache::alias). For all responses to a URL, whatever the method and whoever asked, use
+/// [`contains_url`](Cache::contains_url) and [`delete_url`](Cache::delete_url).
+///
+/// A URL is taken as it is: the session's own [query](crate::CachedSessionBuilder::query) is not added to it.
 ///
 /// Nothing here judges freshness: expired responses are found like others. Each change is one atomic batch, but for
 /// those to all responses, which go in steps. Cloning gives another handle to the same cache.
@@ -117,7 +120,7 @@ impl Cache {
 
     /// The response under a key, and when it was received; `None` if there is none.
     ///
-    /// Aliases and redirects are followed to the final response.
+    /// Aliases and redirects are followed to the final response. A URL stands for a GET of it without credentials.
     ///
     /// # Errors
     /// Whatever keeps the store from answering.
@@ -161,6 +164,8 @@ impl Cache {
     /// Deletes the response that a key leads to, and all redirects and aliases that lead to it. Returns whether
     /// there was one.
     ///
+    /// A URL stands for a GET of it without credentials; for a URL use [`delete_url`](Cache::delete_url).
+    ///
     /// # Errors
     /// Whatever the store says.
     pub fn delete(&self, key: impl AsRef<str>) -> Result<bool> {
@@ -188,6 +193,8 @@ impl Cache {
     }
 
     /// Whether a key leads to a response, expired or not.
+    ///
+    /// A URL stands for a GET of it without credentials; for a URL use [`contains_url`](Cache::contains_url).
     ///
     /// # Errors
     /// Whatever keeps the store from answering.

@@ -6,7 +6,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, header::CONTENT_LENGTH, response};
+use http::{
+    HeaderMap, Method, StatusCode,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+    response,
+};
 
 use super::{
     HopOptions, Response, Timeout, WireBody, decode, redirect,
@@ -22,8 +26,6 @@ use crate::{
     },
 };
 
-/// What is read of the body of a redirect that is followed, so that its connection can be used again.
-const DRAINED: u64 = 64 << 10;
 /// What is set aside for a body before its first byte has come, whatever its announced length.
 const RESERVED: u64 = 1 << 20;
 
@@ -53,15 +55,22 @@ impl Course<'_> {
                 return Err(self.too_many(hop.request));
             }
             let next = redirect::next(hop.request, parts.status.as_u16(), location)?;
-            // The redirect itself has come whole; whether its body does is of no interest.
-            let _ = io::copy(&mut wire.take(DRAINED), &mut io::sink());
+            // Its body is of no interest, and may never come. Without one, its connection can be used again once the
+            // end is read.
+            if has_no_body(request.method(), &parts) {
+                let _ = io::copy(&mut wire.take(1), &mut io::sink());
+            }
             self.pass_hop(hop, forward, &parts, sent, exchange.after_redirect(&parts.headers, received), received);
             return Ok(Step::Follow(Box::new(next)));
         }
-        let wire = self.read(&request, &parts.headers, wire)?;
+        let wire = self.read(&request, &parts, wire)?;
         let coding = decode::coding_of(&parts.headers);
-        let (body, coding) =
-            if self.decode { decode::decode(&wire, &coding, self.settings.max_body)? } else { (wire, coding) };
+        let (body, coding) = if self.decode {
+            let deadline = self.timeout.total.and_then(|total| self.started.checked_add(total));
+            decode::decode(&wire, &coding, self.settings.max_body, deadline)?
+        } else {
+            (wire, coding)
+        };
         let keep = exchange.after_send(parts.status.as_u16(), &parts.headers, received);
         let stored = received_as(hop, &parts, sent, keep, received, body).with_coding(coding);
         let mut response = self.answer(hop, forward, &parts, stored.clone());
@@ -123,10 +132,10 @@ impl Course<'_> {
     }
 
     /// The body as it came, or an error if it did not come whole.
-    fn read(&self, request: &http::Request<Bytes>, headers: &HeaderMap, wire: WireBody) -> Result<Bytes> {
+    fn read(&self, request: &http::Request<Bytes>, parts: &response::Parts, wire: WireBody) -> Result<Bytes> {
         let max = self.settings.max_body;
-        let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        let announced = announced.filter(|_| request.method() != Method::HEAD).unwrap_or(0);
+        let announced = if has_no_body(request.method(), parts) { None } else { announced(&parts.headers) };
+        let announced = announced.unwrap_or(0);
         if announced > max {
             return Err(decode::too_large(max));
         }
@@ -157,6 +166,19 @@ impl Course<'_> {
             _ => Err(timed_out(&hop.request.method, self.timeout)),
         }
     }
+}
+
+/// Whether the answer ends with its head: `Content-Length` of an answer to HEAD and of a 304 is that of the body that
+/// a GET would have brought (RFC 9110, 8.6).
+fn has_no_body(method: &Method, parts: &response::Parts) -> bool {
+    method == Method::HEAD
+        || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        // Of the two, `Transfer-Encoding` decides (RFC 9112, 6.3).
+        || announced(&parts.headers) == Some(0) && !parts.headers.contains_key(TRANSFER_ENCODING)
+}
+
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// The answer as it would be stored.

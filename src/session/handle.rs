@@ -120,9 +120,8 @@ impl CachedSession {
 
     /// A request of any method, which is sent in upper case. What is wrong with method or URL is reported by
     /// [`send`](RequestBuilder::send).
-    pub fn request(&self, method: impl TryInto<Method>, url: impl AsRef<str>) -> RequestBuilder {
-        let method = method.try_into().ok();
-        let method = method.and_then(|method| Method::try_from(method.as_str().to_ascii_uppercase().as_str()).ok());
+    pub fn request(&self, method: impl AsRef<str>, url: impl AsRef<str>) -> RequestBuilder {
+        let method = Method::try_from(method.as_ref().to_ascii_uppercase().as_str()).ok();
         RequestBuilder::new(self.clone(), method, url.as_ref())
     }
 
@@ -212,9 +211,10 @@ impl CachedSession {
 
 impl fmt::Debug for CachedSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CachedSession")
-            .field("settings", &self.inner.settings)
-            .field("cache", &self.inner.cache)
-            .finish_non_exhaustive()
+        let mut session = f.debug_struct("CachedSession");
+        if let Some(path) = self.inner.cache.store().location() {
+            session.field("path", &path);
+        }
+        session.field("mode", &self.inner.settings.rules.mode).finish_non_exhaustive()
     }
 }

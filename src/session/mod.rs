@@ -10,6 +10,7 @@ mod disabled;
 mod fetch;
 mod handle;
 mod links;
+mod pairs;
 mod put_aside;
 mod read_only;
 mod redirect;

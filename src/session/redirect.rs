@@ -1,24 +1,35 @@
 //! Where a redirect leads.
 
 use http::{
-    HeaderMap, HeaderValue, Method,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, TRANSFER_ENCODING},
+    HeaderMap, HeaderName, HeaderValue, Method,
+    header::{
+        CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, HOST, LOCATION,
+        TRANSFER_ENCODING,
+    },
 };
 use url::Url;
 
 use super::request::{Request, take_userinfo};
 use crate::{Error, ErrorKind, Result, policy::redact};
 
-/// The value of `Location`, if the answer is a redirect that has one; without, it is an answer like any other.
+/// The value of `Location`, if the answer is a redirect that has one and it is not empty; without, it is an answer like
+/// any other.
 pub(super) fn location(status: u16, headers: &HeaderMap) -> Option<&HeaderValue> {
-    matches!(status, 301 | 302 | 303 | 307 | 308).then(|| headers.get(LOCATION)).flatten()
+    matches!(status, 301 | 302 | 303 | 307 | 308)
+        .then(|| headers.get(LOCATION))
+        .flatten()
+        .filter(|location| !location.as_bytes().trim_ascii().is_empty())
 }
+
+/// What a request without a body has no use for.
+const BODY_HEADERS: [HeaderName; 6] =
+    [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, TRANSFER_ENCODING];
 
 /// The request that a redirect asks for.
 ///
 /// Method and body as RFC 9110, 15.4 allows and browsers do: 303 makes everything but HEAD a GET, 302 likewise, 301
 /// only POST; 307 and 308 repeat method and body. Headers with credentials that the caller gave for one origin, API keys
-/// too, are not taken to another. The fragment is carried over unless the target has its own.
+/// too, are not taken to another, and neither is a `Host`. The fragment is carried over unless the target has its own.
 pub(super) fn next(request: &Request, status: u16, location: &HeaderValue) -> Result<Request> {
     let url = target(&request.url, location)?;
     let mut next = Request { url, ..request.clone() };
@@ -30,7 +41,7 @@ pub(super) fn next(request: &Request, status: u16, location: &HeaderValue) -> Re
     if becomes_get {
         next.method = Method::GET;
         next.body = bytes::Bytes::new();
-        for name in [CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING] {
+        for name in BODY_HEADERS {
             next.headers.remove(name);
         }
     }
@@ -39,6 +50,7 @@ pub(super) fn next(request: &Request, status: u16, location: &HeaderValue) -> Re
         for name in secret {
             next.headers.remove(name);
         }
+        next.headers.remove(HOST);
     }
     take_userinfo(&mut next);
     Ok(next)
@@ -76,11 +88,11 @@ mod tests {
     use super::*;
     use http::header::{AUTHORIZATION, COOKIE};
 
-    const API_KEY: http::HeaderName = http::HeaderName::from_static("x-api-key");
+    const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
     fn request(method: &Method, url: &str) -> Request {
         let mut headers = HeaderMap::new();
-        for name in [AUTHORIZATION, COOKIE, CONTENT_TYPE, API_KEY] {
+        for name in [AUTHORIZATION, COOKIE, CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE, API_KEY, HOST] {
             headers.insert(name, HeaderValue::from_static("x"));
         }
         let (method, url) = (method.clone(), Url::parse(url).unwrap());
@@ -108,7 +120,9 @@ mod tests {
             let next = follow(&method, "http://a.example/", status, "/b").unwrap();
             assert_eq!(next.method, want, "{method} {status}");
             assert_eq!(next.body.is_empty(), want == Method::GET, "{method} {status}");
-            assert_eq!(next.headers.contains_key(CONTENT_TYPE), want != Method::GET, "{method} {status}");
+            for name in [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE] {
+                assert_eq!(next.headers.contains_key(name), want != Method::GET, "{method} {status}");
+            }
         }
     }
 
@@ -141,6 +155,7 @@ mod tests {
             assert_eq!(next.headers.contains_key(AUTHORIZATION), kept, "{from} {to}");
             assert_eq!(next.headers.contains_key(COOKIE), kept, "{from} {to}");
             assert_eq!(next.headers.contains_key(API_KEY), kept, "{from} {to}");
+            assert_eq!(next.headers.contains_key(HOST), kept, "{from} {to}");
         }
     }
 
@@ -162,6 +177,8 @@ mod tests {
     #[test]
     fn a_redirect_needs_a_location_and_one_of_five_codes() {
         let mut headers = HeaderMap::new();
+        assert!(location(302, &headers).is_none());
+        headers.insert(LOCATION, HeaderValue::from_static(" "));
         assert!(location(302, &headers).is_none());
         headers.insert(LOCATION, HeaderValue::from_static("/"));
         let codes: Vec<u16> = (300..=399).filter(|status| location(*status, &headers).is_some()).collect();

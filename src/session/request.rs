@@ -10,7 +10,11 @@ use http::{
 use serde::Serialize;
 use url::{Url, form_urlencoded};
 
-use super::{Body, CachedSession, Response, Timeout, basic, decode, settings::Settings};
+use super::{
+    Body, CachedSession, Response, Timeout, basic, decode,
+    pairs::{HeaderPair, TextPair},
+    settings::Settings,
+};
 use crate::{Error, ErrorKind, Expire, Result, policy::redact};
 
 const AGENT: &str = concat!("larder/", env!("CARGO_PKG_VERSION"));
@@ -140,8 +144,11 @@ impl RequestBuilder {
     }
 
     /// Adds a query parameter behind those of the URL; a name may be added more than once.
-    pub fn query(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
-        self.query.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+    ///
+    /// The value is a text, a number or whatever else can be written as text.
+    #[expect(clippy::needless_pass_by_value, reason = "callers write 2, not &2")]
+    pub fn query(mut self, name: impl AsRef<str>, value: impl ToString) -> Self {
+        self.query.push((name.as_ref().to_owned(), value.to_string()));
         self
     }
 
@@ -154,14 +161,17 @@ impl RequestBuilder {
         self
     }
 
-    /// Adds headers: pairs, or a reference to a [`HeaderMap`].
-    pub fn headers<N, V>(mut self, headers: impl IntoIterator<Item = (N, V)>) -> Self
-    where
-        N: TryInto<HeaderName>,
-        V: TryInto<HeaderValue>,
-    {
-        for (name, value) in headers {
-            self = self.header(name, value);
+    /// Adds headers: a [`HeaderMap`], or pairs of name and value, each by value or by reference.
+    pub fn headers<P: HeaderPair>(mut self, headers: impl IntoIterator<Item = P>) -> Self {
+        let mut last = None;
+        for pair in headers {
+            match pair.header_pair(last.as_ref()) {
+                Ok((name, value)) => {
+                    self.headers.append(name.clone(), value);
+                    last = Some(name);
+                }
+                Err(error) => self.fail(error),
+            }
         }
         self
     }
@@ -186,9 +196,14 @@ impl RequestBuilder {
     }
 
     /// Sets the body to an HTML form (`application/x-www-form-urlencoded`), and `Content-Type` unless it is set.
-    pub fn form<N: AsRef<str>, V: AsRef<str>>(mut self, fields: impl IntoIterator<Item = (N, V)>) -> Self {
+    ///
+    /// The fields are pairs of name and value, by value or by reference.
+    pub fn form<P: TextPair>(mut self, fields: impl IntoIterator<Item = P>) -> Self {
         let mut form = form_urlencoded::Serializer::new(String::new());
-        form.extend_pairs(fields);
+        for field in fields {
+            let (name, value) = field.text_pair();
+            form.append_pair(name, value);
+        }
         self.body = form.finish().into();
         self.body_type = Some("application/x-www-form-urlencoded");
         self
@@ -221,12 +236,17 @@ impl RequestBuilder {
     }
 
     /// Asks the origin even if an answer is stored, and replaces what is stored.
+    ///
+    /// The same as [`force_refresh`](Self::force_refresh) until revalidation exists: then this may be answered with what
+    /// is stored, if the origin confirms that it still holds.
     pub fn refresh(mut self) -> Self {
         self.options.refresh = true;
         self
     }
 
     /// Asks the origin without regard to what is stored, and replaces it.
+    ///
+    /// The same as [`refresh`](Self::refresh) until revalidation exists.
     pub fn force_refresh(mut self) -> Self {
         self.options.refresh = true;
         self

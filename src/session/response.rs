@@ -6,8 +6,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header::SET_COOKIE};
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 
 use super::{
     links::{Link, links},
@@ -122,7 +123,8 @@ impl Response {
     ///
     /// # Errors
     ///
-    /// [`Decode`](ErrorKind::Decode) if the body is no JSON or not what `T` expects.
+    /// [`Decode`](ErrorKind::Decode) if the body is no JSON or not what `T` expects. It says where, and quotes nothing of
+    /// the body.
     ///
     /// ```
     /// # use larder::{Backend, CachedSession};
@@ -148,8 +150,15 @@ impl Response {
             Err(_) => serde_json::from_str(&self.text()?),
         };
         parsed.map_err(|error| {
-            let message = format!("the body is not the JSON that was expected: {error}");
-            Error::new(ErrorKind::Decode, message).with_url(self.shown_url()).with_source(error)
+            // Its text quotes the body, which may hold credentials: it is neither shown nor kept as the source.
+            let what = match error.classify() {
+                Category::Data => "is JSON of another shape than was expected",
+                Category::Eof => "is JSON that is cut short",
+                Category::Syntax | Category::Io => "is no JSON",
+            };
+            let message =
+                format!("the body {what} (line {}, column {}); text() gives it as it is", error.line(), error.column());
+            Error::new(ErrorKind::Decode, message).with_url(self.shown_url())
         })
     }
 
@@ -171,6 +180,32 @@ impl Response {
     /// The links of the `Link` headers.
     pub fn links(&self) -> Vec<Link> {
         links(self.headers(), &self.url)
+    }
+
+    /// The cookies that the answer sets, as name and value of its `Set-Cookie` headers, in their order; the attributes
+    /// behind the first `;` are in [`headers`](Self::headers). The same on a miss and on a hit.
+    ///
+    /// A header without a name, or that is not UTF-8, is left out. The session keeps no cookies and sends none back.
+    ///
+    /// ```
+    /// # use larder::{Backend, CachedSession};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let session = CachedSession::builder("cache").backend(Backend::Memory)
+    /// #     .transport(|_: &http::Request<bytes::Bytes>| {
+    /// #         Ok(http::Response::builder().header("set-cookie", "theme=dark; Path=/").body(Vec::new()).unwrap())
+    /// #     }).build()?;
+    /// let response = session.get("http://example.org/").send()?;
+    /// assert_eq!(response.cookies().next(), Some(("theme", "dark")));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn cookies(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers().get_all(SET_COOKIE).iter().filter_map(|value| {
+            let pair = str::from_utf8(value.as_bytes()).ok()?.split(';').next()?;
+            let (name, value) = pair.split_once('=')?;
+            let name = name.trim();
+            (!name.is_empty()).then(|| (name, value.trim()))
+        })
     }
 
     /// The request that this answers: method, URL and headers as sent. Credentials in them read `REDACTED`.

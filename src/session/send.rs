@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use http::{HeaderValue, header::RANGE};
+use http::{
+    HeaderName, HeaderValue,
+    header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE},
+};
 
 use super::{
     CacheStatus, CachedSession, Response, Timeout,
@@ -96,8 +99,7 @@ impl<'a> Course<'a> {
         let method = hop.asked.identity.method.clone();
         let exchange = Exchange::new(&self.settings.rules, self.wish, &method);
         let forward = match exchange.first() {
-            // A part of the answer must not be taken for the whole, nor the other way round.
-            First::LookUp | First::Send(_) if self.asks_for_a_part(request) => {
+            First::LookUp | First::Send(_) if self.asks_for_less(request) => {
                 hop.cached = false;
                 Forward::Bypass
             }
@@ -130,8 +132,11 @@ impl<'a> Course<'a> {
         self.fetch(&hop, forward, &exchange)
     }
 
-    fn asks_for_a_part(&self, request: &Request) -> bool {
-        self.settings.rules.mode != Mode::Offline && request.headers.contains_key(RANGE)
+    /// Whether the answer may be a part, a 304 or a 412: it must not be taken for the whole, nor the other way round.
+    fn asks_for_less(&self, request: &Request) -> bool {
+        const LESS: [HeaderName; 6] =
+            [RANGE, IF_RANGE, IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE];
+        self.settings.rules.mode != Mode::Offline && LESS.iter().any(|name| request.headers.contains_key(name))
     }
 
     /// Whose answer it is to be. `false` keeps the cache out of it.
@@ -158,6 +163,12 @@ impl<'a> Course<'a> {
         {
             return self.follow_stored(hop, &chain, location);
         }
+        // Whoever takes the redirect as the answer would go on to a place that the origin never named.
+        if self.settings.rules.mode == Mode::Cache
+            && redirect::location(chain.response.status.as_u16(), &chain.response.headers).is_some_and(is_redacted)
+        {
+            return Ok(None);
+        }
         let Some(body) = self.as_wished(&chain.response)? else { return Ok(None) };
         let mut response = self.hit(hop, chain.hops.is_empty(), StoredResponse { body, ..chain.response });
         response.cache_key = Some(chain.key.to_hex());
@@ -183,8 +194,7 @@ impl<'a> Course<'a> {
             return Err(self.too_many(hop.request));
         }
         // Where a credential was taken out it leads elsewhere; in the middle of a chain the request is not known.
-        let redacted = location.as_bytes().windows(REDACTED.len()).any(|part| part == REDACTED.as_bytes());
-        if redacted || !chain.hops.is_empty() {
+        if is_redacted(location) || !chain.hops.is_empty() {
             return Ok(None);
         }
         let next = redirect::next(hop.request, chain.response.status.as_u16(), location)
@@ -196,11 +206,20 @@ impl<'a> Course<'a> {
         Ok(Some(Step::Follow(Box::new(next))))
     }
 
-    /// The body as the request wishes it; `None` if it wants the bytes of the wire and those are not stored.
+    /// The body as the request wishes it; `None` if what is stored does not give it: it cannot be decoded, or the
+    /// bytes of the wire are wanted and not stored.
     fn as_wished(&self, stored: &StoredResponse) -> Result<Option<bytes::Bytes>> {
         if self.decode {
-            let decoded = decode::decode(&stored.body, &stored.coding, self.settings.max_body);
-            return decoded.map(|(body, _)| Some(body)).map_err(|error| error.with_url(stored.url.clone()));
+            let decoded = decode::decode(&stored.body, &stored.coding, self.settings.max_body, None);
+            return match decoded.map_err(|error| error.with_url(stored.url.clone())) {
+                Ok((body, _)) => Ok(Some(body)),
+                Err(error) if self.settings.rules.mode == Mode::Offline => Err(error),
+                Err(error) => {
+                    // The origin may have something better by now, and what it sends takes the place of this.
+                    self.session.report(&error);
+                    Ok(None)
+                }
+            };
         }
         let as_on_the_wire = stored.body.is_empty() || stored.coding == decode::coding_of(&stored.headers);
         Ok(as_on_the_wire.then(|| stored.body.clone()))
@@ -255,7 +274,10 @@ impl<'a> Course<'a> {
         cache.count_miss();
         let why = match self.settings.rules.mode {
             Mode::Offline if self.wish.disabled => "the session is offline and its cache is disabled for it".to_owned(),
-            Mode::Offline => replay::not_recorded(&hop.asked.url, &cache.urls().unwrap_or_default()),
+            Mode::Offline => {
+                let recorded = cache.recorded().unwrap_or_default();
+                replay::not_recorded(&hop.asked.identity, &hop.asked.url, self.decode, &recorded)
+            }
             // Asking for what may not be there is no mistake to explain, and looking through the cache takes its time.
             _ => "nothing fresh is stored for it, and it may be answered from the cache only".to_owned(),
         };
@@ -265,4 +287,9 @@ impl<'a> Course<'a> {
             None => error,
         }
     }
+}
+
+/// Whether a credential was taken out of it.
+fn is_redacted(location: &HeaderValue) -> bool {
+    location.as_bytes().windows(REDACTED.len()).any(|part| part == REDACTED.as_bytes())
 }

@@ -27,10 +27,13 @@ pub(super) fn text(headers: &HeaderMap, body: &Bytes) -> Result<String> {
     Ok(text.into_owned())
 }
 
-/// The charset parameter of `Content-Type`.
+/// The charset parameter of `Content-Type`, unless it is empty.
 fn charset(headers: &HeaderMap) -> Option<String> {
     let content_type = String::from_utf8_lossy(headers.get(CONTENT_TYPE)?.as_bytes()).into_owned();
-    parameters(&content_type).find(|(name, _)| name == "charset").map(|(_, value)| value)
+    let (_, value) = parameters(&content_type).find(|(name, _)| name == "charset")?;
+    // Single quotes are no quotes in HTTP, but some servers send them.
+    let value = value.strip_prefix('\'').and_then(|value| value.strip_suffix('\'')).unwrap_or(&value).trim();
+    (!value.is_empty()).then(|| value.to_owned())
 }
 
 /// The parameters behind the first `;`, names in lower case, values without their quotes.
@@ -94,9 +97,12 @@ mod tests {
 
     #[test]
     fn the_charset_parameter_decides_in_any_spelling() {
-        for content_type in
-            ["text/html; charset=ISO-8859-1", "text/html;a=b; Charset = \"latin1\"", "text/plain;charset=cp1252"]
-        {
+        for content_type in [
+            "text/html; charset=ISO-8859-1",
+            "text/html;a=b; Charset = \"latin1\"",
+            "text/plain;charset=cp1252",
+            "text/plain; charset='latin1'",
+        ] {
             assert_eq!(read(Some(content_type), b"caf\xe9").unwrap(), "café", "{content_type}");
         }
         assert_eq!(read(Some("text/plain; charset=Shift_JIS"), b"\x93\xfa\x96\x7b").unwrap(), "日本");
@@ -115,6 +121,9 @@ mod tests {
         assert_eq!(read(None, "grün".as_bytes()).unwrap(), "grün");
         assert_eq!(read(Some("application/json"), b"a\xffb").unwrap(), "a\u{fffd}b");
         assert_eq!(read(None, b"").unwrap(), "");
+        for empty in ["text/plain; charset=", "text/plain; charset=\"\"", "text/plain; charset=''"] {
+            assert_eq!(read(Some(empty), "grün".as_bytes()).unwrap(), "grün", "{empty}");
+        }
     }
 
     #[test]

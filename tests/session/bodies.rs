@@ -1,4 +1,10 @@
-use std::io::Write;
+use std::{
+    io::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use flate2::{Compression, write};
 use larder::ErrorKind;
@@ -18,6 +24,7 @@ in_memory_and_file!(
     wire_bytes_are_handed_out_and_stored_when_asked_for,
     any_charset_and_binary_survives,
     what_is_not_what_its_coding_says_is_an_error,
+    a_stored_body_that_cannot_be_decoded_is_fetched_again,
     a_coding_that_is_not_built_in_is_handed_out_as_it_is,
 );
 
@@ -205,6 +212,27 @@ fn what_is_not_what_its_coding_says_is_an_error(place: &Place) {
     assert_eq!(session.get(origin.url("/a")).decode(false).send().unwrap().text().unwrap(), "plain text");
     // The stored wire bytes are no more gzip than the fetched ones.
     assert_eq!(session.get(origin.url("/a")).send().unwrap_err().kind(), ErrorKind::Decode);
+}
+
+fn a_stored_body_that_cannot_be_decoded_is_fetched_again(place: &Place) {
+    let origin = Origin::start();
+    origin.route("/a", Reply::ok("plain text").header("Content-Encoding", "gzip"));
+    let reported = Arc::new(AtomicUsize::new(0));
+    let hook = {
+        let reported = Arc::clone(&reported);
+        move |error: &larder::Error| {
+            assert_eq!(error.kind(), ErrorKind::Decode);
+            reported.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let session = place.builder().on_store_error(hook).build().unwrap();
+    session.get(origin.url("/a")).decode(false).send().unwrap();
+    origin.route("/a", Reply::ok(gzip(b"text")).header("Content-Encoding", "gzip"));
+    for from_cache in [false, true] {
+        let response = session.get(origin.url("/a")).send().unwrap();
+        assert_eq!((response.from_cache(), response.text().unwrap().as_str()), (from_cache, "text"));
+    }
+    assert_eq!((reported.load(Ordering::Relaxed), session.cache().stats().unwrap().errors), (1, 1));
 }
 
 fn a_coding_that_is_not_built_in_is_handed_out_as_it_is(place: &Place) {

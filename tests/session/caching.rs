@@ -28,6 +28,7 @@ in_memory_and_file!(
     what_is_deleted_by_url_is_fetched_again,
     hits_and_misses_are_counted,
     a_request_for_a_part_bypasses_the_cache,
+    a_conditional_request_bypasses_the_cache,
     many_threads_share_one_session,
 );
 
@@ -310,6 +311,26 @@ fn a_request_for_a_part_bypasses_the_cache(place: &Place) {
         let request = if range { request.header("Range", "bytes=0-1") } else { request };
         let response = request.send().unwrap();
         assert_eq!((response.text().unwrap().as_str(), response.from_cache()), (text, hits));
+    }
+}
+
+fn a_conditional_request_bypasses_the_cache(place: &Place) {
+    let origin = Origin::start();
+    origin.handle("/a", |seen| match seen.header("if-none-match") {
+        Some(_) => Reply::new(304).header("ETag", "\"1\""),
+        None => Reply::ok("whole"),
+    });
+    let session = place.builder().allowable_codes([200, 304]).build().unwrap();
+    for (conditional, status, hits) in [(true, 304, false), (false, 200, false), (true, 304, false), (false, 200, true)]
+    {
+        let request = session.get(origin.url("/a"));
+        let request = if conditional { request.header("If-None-Match", "\"1\"") } else { request };
+        let response = request.send().unwrap();
+        assert_eq!((response.status().as_u16(), response.from_cache()), (status, hits));
+    }
+    let date = "Thu, 01 Jan 1970 00:00:00 GMT";
+    for name in ["If-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range"] {
+        assert!(!session.get(origin.url("/a")).header(name, date).send().unwrap().from_cache(), "{name}");
     }
 }
 

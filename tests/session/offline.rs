@@ -67,6 +67,9 @@ fn a_miss_names_method_url_file_and_what_is_recorded_nearby() {
     assert_eq!(error.path(), Some(place.file().as_path()));
     let error = session.post(origin.url("/v1/user")).send().unwrap_err();
     assert!(error.to_string().contains("POST"), "{error}");
+    assert!(error.to_string().contains("recorded of this URL: GET; run once with Mode::Cache and POST"), "{error}");
+    let error = session.get(origin.url("/v1/user?a=1")).send().unwrap_err();
+    assert!(error.to_string().contains("run once with Mode::Cache to record it"), "{error}");
     let _guard = session.cache_disabled();
     assert_eq!(session.get(origin.url("/v1/user")).send().unwrap_err().kind(), ErrorKind::OfflineMiss);
 }
@@ -75,7 +78,8 @@ fn a_miss_names_method_url_file_and_what_is_recorded_nearby() {
 fn a_recording_that_does_not_exist_is_an_error_and_is_not_made() {
     let place = Place::new(Backend::Log);
     let error: Error = place.builder().mode(Mode::Offline).build().unwrap_err();
-    assert_eq!(error.path(), Some(place.file().as_path()));
+    assert_eq!((error.kind(), error.path()), (ErrorKind::Io, Some(place.file().as_path())));
+    assert!(error.to_string().starts_with("nothing is recorded there yet; run once with Mode::Cache"), "{error}");
     assert!(!place.file().exists());
 }
 

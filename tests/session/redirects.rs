@@ -1,4 +1,7 @@
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use larder::{ErrorKind, Response};
 
@@ -12,6 +15,7 @@ in_memory_and_file!(
     the_last_url_is_a_hit_without_history,
     a_hop_in_the_middle_is_a_hit_with_the_rest_of_the_history,
     without_following_the_redirect_itself_is_the_answer,
+    a_location_without_its_credential_is_not_handed_out,
     a_post_becomes_a_get_and_a_307_repeats_it,
     too_many_redirects_are_an_error_live_and_from_the_cache,
     a_chain_is_stored_although_its_codes_are_not_allowed,
@@ -104,6 +108,18 @@ fn without_following_the_redirect_itself_is_the_answer(place: &Place) {
     assert_eq!(unfollowed.get(origin.url("/4")).send().unwrap().status().as_u16(), 308);
 }
 
+fn a_location_without_its_credential_is_not_handed_out(place: &Place) {
+    let origin = Origin::start();
+    origin.route("/a", Reply::redirect(302, "/b?token=s3cret")).route("/b", Reply::ok("here"));
+    let session = place.builder().allowable_codes([200, 302]).build().unwrap();
+    session.get(origin.url("/a")).send().unwrap();
+    for _ in 0..2 {
+        let response = session.get(origin.url("/a")).redirects(0).send().unwrap();
+        assert!(!response.from_cache());
+        assert_eq!(response.headers()["location"], "/b?token=s3cret");
+    }
+}
+
 fn a_post_becomes_a_get_and_a_307_repeats_it(place: &Place) {
     let origin = Origin::start();
     origin.handle("/end", |seen| Reply::ok(format!("{} {}", seen.method, String::from_utf8_lossy(&seen.body))));
@@ -172,6 +188,17 @@ fn a_redirect_without_location_is_an_answer(place: &Place) {
     let hit = session.get(origin.url("/a")).send().unwrap();
     assert!(hit.from_cache());
     assert_eq!(hit.text().unwrap(), "where to?");
+}
+
+#[test]
+fn a_redirect_is_followed_although_its_body_never_comes() {
+    let origin = Origin::start();
+    let never = Duration::from_secs(20);
+    origin.route("/a", Reply::redirect(302, "/b").body("moved").body_after(never)).route("/b", Reply::ok("here"));
+    let started = Instant::now();
+    let response = Place::new(larder::Backend::Memory).session().get(origin.url("/a")).send().unwrap();
+    assert_eq!(response.text().unwrap(), "here");
+    assert!(started.elapsed() < never / 2);
 }
 
 #[test]

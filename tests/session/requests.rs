@@ -1,6 +1,7 @@
 //! What the request builder sends, and what it refuses.
 
 use std::{
+    collections::HashMap,
     io::{Read, Write},
     net::{Shutdown, TcpListener},
     thread,
@@ -55,6 +56,54 @@ fn query_headers_and_bodies_arrive_as_they_were_given() {
 
     session.post(origin.url("/a")).send().unwrap();
     assert_eq!(origin.last("/a").header("content-length"), Some("0"));
+}
+
+#[test]
+#[expect(clippy::needless_borrows_for_generic_args, reason = "that references are taken is what is tested")]
+fn what_is_given_by_reference_or_by_value_arrives_alike() {
+    let origin = Origin::start();
+    origin.route("/a", Reply::ok(""));
+    let session = memory();
+    let mut map = http::HeaderMap::new();
+    for value in ["1", "2"] {
+        map.append("x-twice", value.parse().unwrap());
+    }
+    let pairs = [("x-twice", "1"), ("x-twice", "2")];
+    let owned = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let request = || session.get(origin.url("/a")).no_store();
+    for request in [
+        request().headers(&map),
+        request().headers(map.clone()),
+        request().headers(pairs),
+        request().headers(&pairs),
+        request().headers(&owned),
+        request().headers(owned.clone()),
+    ] {
+        request.send().unwrap();
+        let seen = origin.last("/a");
+        let twice: Vec<_> =
+            seen.headers.iter().filter(|(name, _)| name == "x-twice").map(|(_, v)| v.as_str()).collect();
+        assert_eq!(twice, ["1", "2"]);
+    }
+
+    let fields = [("a", "b")];
+    let map = HashMap::from([("a".to_owned(), "b".to_owned())]);
+    let (text, bytes) = ("a=b".to_owned(), b"a=b".to_vec());
+    let post = || session.request(String::from("post"), origin.url("/a")).query("page", 2).query("q", &text);
+    for request in [
+        post().form(fields),
+        post().form(&fields),
+        post().form(vec![("a".to_owned(), "b".to_owned())]),
+        post().form(&map),
+        post().form(map.clone()),
+        post().body(&text),
+        post().body(&bytes),
+    ] {
+        request.send().unwrap();
+        let seen = origin.last("/a");
+        assert_eq!((seen.method.as_str(), seen.target.as_str()), ("POST", "/a?page=2&q=a%3Db"));
+        assert_eq!(seen.body, b"a=b");
+    }
 }
 
 #[test]
@@ -206,7 +255,7 @@ fn time_outs_end_a_request_before_and_in_the_body() {
 #[test]
 fn connections_are_kept() {
     let origin = Origin::start();
-    origin.route("/a", Reply::ok("x")).route("/go", Reply::redirect(302, "/a").body("moved"));
+    origin.route("/a", Reply::ok("x")).route("/go", Reply::redirect(302, "/a"));
     let session = memory();
     for _ in 0..5 {
         session.get(origin.url("/go")).force_refresh().send().unwrap();
@@ -215,15 +264,28 @@ fn connections_are_kept() {
 }
 
 #[test]
+fn a_redirect_that_announces_two_lengths_is_not_waited_for() {
+    let address = raw_server(
+        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n",
+    );
+    let error = memory().get(format!("http://{address}/")).timeout(Duration::from_secs(10)).send().unwrap_err();
+    assert_eq!((error.kind(), error.url()), (ErrorKind::Network, Some("http://127.0.0.1:1/")), "{error}");
+}
+
+#[test]
 fn responses_can_be_read_in_every_way() {
     let origin = Origin::start();
     let reply = Reply::ok(r#"{"id": 7}"#).header("Link", "</b?page=2>; rel=\"next\"");
+    let reply = ["a=1; Path=/; HttpOnly", " b = x=y ", "c=", "=d", "e"]
+        .iter()
+        .fold(reply, |reply, cookie| reply.header("Set-Cookie", cookie));
     origin.route("/a", reply).route("/gone", Reply::new(410).body("gone"));
     let session = memory();
     for _ in 0..2 {
         let response = session.get(origin.url("/a")).send().unwrap();
         assert_eq!(response.json::<serde_json::Value>().unwrap()["id"], 7);
         assert_eq!(response.json::<Vec<u8>>().unwrap_err().kind(), ErrorKind::Decode);
+        assert_eq!(response.cookies().collect::<Vec<_>>(), [("a", "1"), ("b", "x=y"), ("c", "")]);
         assert_eq!(response.links()[0].url(), origin.url("/b?page=2"));
         assert_eq!((response.reason(), response.revalidated()), ("OK", false));
         assert!(response.elapsed() > Duration::ZERO);
@@ -234,6 +296,21 @@ fn responses_can_be_read_in_every_way() {
     let error = session.get(origin.url("/gone")).send().unwrap().error_for_status().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Status);
     assert!(error.to_string().contains("410 Gone") && error.to_string().contains("/gone"), "{error}");
+}
+
+#[test]
+fn json_errors_say_where_and_quote_nothing_of_the_body() {
+    let origin = Origin::start();
+    let session = memory();
+    for (n, body) in ["\"s3cret\"", "s3cret", "{\n\"s3cret\": tru", "[\"s3cret\""].into_iter().enumerate() {
+        let path = format!("/{n}");
+        origin.route(&path, Reply::ok(body));
+        let error = session.get(origin.url(&path)).send().unwrap().json::<Vec<u8>>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Decode);
+        assert!(error.to_string().contains("line") && error.to_string().contains("column"), "{error}");
+        assert!(!format!("{error} {error:?}").contains("s3cret"), "{error:?}");
+        assert!(std::error::Error::source(&error).is_none());
+    }
 }
 
 #[test]

@@ -47,6 +47,29 @@ fn the_file_lies_where_name_location_and_extension_say() {
 }
 
 #[test]
+fn settings_that_cannot_be_are_errors_of_build() {
+    let builder = || CachedSession::builder("cache").backend(Backend::Memory);
+    for (builder, what) in [
+        (builder().allowable_codes([200, 99]), "99"),
+        (builder().allowable_codes([1000]), "1000"),
+        (builder().allowable_methods(["GET", "NO METHOD"]), "NO METHOD"),
+        (builder().allowable_methods([""]), "method"),
+    ] {
+        let error = builder.build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        assert!(error.to_string().contains(what), "{error}");
+    }
+    builder().allowable_codes([100, 999]).allowable_methods(["get", "PROPFIND"]).build().unwrap();
+}
+
+#[test]
+fn a_session_shows_its_file_and_mode() {
+    let place = Place::new(Backend::Log);
+    let shown = format!("{:?}", place.session());
+    assert_eq!(shown, format!("CachedSession {{ path: {:?}, mode: Cache, .. }}", place.file()));
+}
+
+#[test]
 fn a_file_of_another_kind_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache.larder");

@@ -4,6 +4,8 @@ use super::{Cache, plan::Plan};
 use crate::{
     Expire, Result,
     entry::{Key, StoredResponse, decode_response},
+    policy::key::Identity,
+    replay::Recorded,
 };
 use bytes::Bytes;
 use std::{ops::ControlFlow, vec};
@@ -50,6 +52,16 @@ impl Cache {
         urls.sort();
         urls.dedup();
         Ok(urls)
+    }
+
+    /// What is recorded, for the error of a request that is not. What cannot be read is left out.
+    pub(crate) fn recorded(&self) -> Result<Vec<Recorded>> {
+        let mut all = Vec::new();
+        self.visit(|_, response, _| {
+            all.extend(Identity::of(&response.request).map(|identity| Recorded { url: response.url, identity }));
+        })?;
+        all.sort_unstable_by(|a, b| (&a.url, &a.identity.method).cmp(&(&b.url, &b.identity.method)));
+        Ok(all)
     }
 
     /// The keys of all stored responses, in no particular order; redirects and aliases are not listed.
