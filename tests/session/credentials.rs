@@ -12,6 +12,7 @@ use crate::{
 in_memory_and_file!(
     alice_and_bob_get_their_own_answers,
     credentials_of_many_services_make_partitions,
+    a_host_header_gets_its_own_answers,
     the_same_credentials_hit_whatever_their_order_and_case,
     a_named_partition_replaces_the_credentials,
     shared_answers_are_shared,
@@ -87,6 +88,25 @@ fn credentials_of_many_services_make_partitions(place: &Place) {
         let answer = session.get(origin.url("/me")).query("pageToken", page).send().unwrap();
         assert!(!answer.from_cache() && answer.url().ends_with(&format!("pageToken={page}")));
     }
+}
+
+fn a_host_header_gets_its_own_answers(place: &Place) {
+    let origin = Origin::start();
+    origin.handle("/", |seen| Reply::ok(seen.header("host").unwrap()));
+    let session = place.session();
+    for round in 0..2 {
+        for host in ["a.example", "b.example"] {
+            let answer = session.get(origin.url("/")).header("Host", host).send().unwrap();
+            assert_eq!(answer.text().unwrap(), host);
+            assert_eq!(answer.from_cache(), round == 1);
+        }
+    }
+    // The host of the URL says nothing new.
+    let own = format!("127.0.0.1:{}", origin.port());
+    assert_eq!(session.get(origin.url("/")).send().unwrap().text().unwrap(), own);
+    assert!(session.get(origin.url("/")).header("Host", &own).send().unwrap().from_cache());
+    session.cache().delete_url(origin.url("/")).unwrap();
+    assert!(session.cache().is_empty().unwrap());
 }
 
 fn the_same_credentials_hit_whatever_their_order_and_case(place: &Place) {
