@@ -9,7 +9,7 @@ use crate::{
     entry::{Key, Namespace, StoredRequest},
 };
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, header::HOST};
 use sha2::{Digest, Sha256};
 
 /// Part of every base, so that a later scheme never meets the keys of this one.
@@ -26,9 +26,11 @@ pub(crate) struct Identity {
     pub(crate) url: String,
     /// Of the redacted normal form of the body; `None` if there is no body.
     pub(crate) body_digest: Option<[u8; 32]>,
+    /// Of the `Host` headers if they name another host than the URL.
+    pub(crate) host: Option<[u8; 32]>,
     pub(crate) partition: Option<[u8; 16]>,
     pub(crate) variant: Option<[u8; 32]>,
-    /// Of the text that a `key_fn` gave: then it is the key, and method, URL and body are not.
+    /// Of the text that a `key_fn` gave: then it is the key, and method, URL, host and body are not.
     pub(crate) name: Option<[u8; 32]>,
 }
 
@@ -52,9 +54,11 @@ impl Asked {
         let content_type = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
         let body = normalize::body(content_type, body, &mut credentials);
         credentials.sort();
+        let url = normalize::url(&shown)?;
         let identity = Identity {
             method: method.to_ascii_uppercase(),
-            url: normalize::url(&shown)?,
+            host: other_host(&url, &headers),
+            url,
             body_digest: body.map(|body| digest(&[body.kind.as_bytes(), &body.bytes])),
             partition: None,
             variant: None,
@@ -63,7 +67,7 @@ impl Asked {
         Ok(Self { identity, url: shown, headers, credentials })
     }
 
-    /// Makes a text the key, in the place of method, URL and body.
+    /// Makes a text the key, in the place of method, URL, host and body.
     pub(crate) fn name(&mut self, text: &str) {
         self.identity.name = Some(digest_of_name(text));
     }
@@ -86,7 +90,7 @@ impl StoredRequest {
     /// Makes a request that a [`StoredResponse`](crate::StoredResponse) answers, to save one without fetching it.
     ///
     /// Whoever asks the same without credentials gets the response. Method, URL and body count; headers are only
-    /// kept to be shown.
+    /// kept to be shown, apart from a `Host` that is not the one of the URL.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if it is not an absolute URL, or if there are credentials in URL,
@@ -104,9 +108,11 @@ impl StoredRequest {
 impl Identity {
     /// The identity that a stored request was filed under. Fails with `InvalidInput` if its URL is not one.
     pub(crate) fn of(request: &StoredRequest) -> Result<Self> {
+        let url = normalize::url(&request.url)?;
         Ok(Self {
             method: request.method.clone(),
-            url: normalize::url(&request.url)?,
+            host: other_host(&url, &request.headers),
+            url,
             body_digest: request.body_digest,
             partition: request.partition,
             variant: request.variant,
@@ -120,7 +126,9 @@ impl Identity {
             return name;
         }
         let body = self.body_digest.as_ref().map_or(&[][..], |digest| digest);
-        digest(&[SCHEME, self.method.as_bytes(), self.url.as_bytes(), body])
+        let mut parts = vec![SCHEME, self.method.as_bytes(), self.url.as_bytes(), body];
+        parts.extend(self.host.as_ref().map(|host| &host[..]));
+        digest(&parts)
     }
 
     /// The key of the response.
@@ -146,6 +154,25 @@ impl Identity {
         }
         Self::of(stored).is_ok_and(|stored| stored == *self)
     }
+}
+
+/// The digest of the `Host` headers, unless there is none or each names the host of this normal URL: the server answers
+/// for the host in the header.
+fn other_host(url: &str, headers: &HeaderMap) -> Option<[u8; 32]> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?']).next()?;
+    let default_port = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => "",
+    };
+    let hosts: Vec<_> =
+        headers.get_all(HOST).iter().map(|host| host.as_bytes().trim_ascii().to_ascii_lowercase()).collect();
+    let same = |host: &Vec<u8>| {
+        host.strip_prefix(authority.as_bytes()).is_some_and(|port| port.is_empty() || port == default_port.as_bytes())
+    };
+    let parts: Vec<_> = hosts.iter().map(Vec::as_slice).collect();
+    (!hosts.iter().all(same)).then(|| digest(&parts))
 }
 
 /// The key of a name that people chose, for an alias or with a key function, outside any partition.
@@ -199,6 +226,33 @@ mod tests {
         let mut post = asked("post", "http://a.test/", &json, r#"{"b":1,"a":2}"#).identity;
         post.partition = Some([7; 16]);
         assert_eq!(post.key().to_hex(), "72271596c5ecfdc7d8a51e52e287af0df3a33f47f430e9b7de86f48be22d4acddc");
+    }
+
+    #[test]
+    fn another_host_than_that_of_the_url_makes_another_key() {
+        let with = |url: &str, host: &'static str| asked("GET", url, &[("host", host)], "");
+        for (url, host) in [
+            ("http://x.org/", "X.org"),
+            ("http://x.org?a", "x.org:80"),
+            ("https://x.org/", "x.org:443"),
+            ("http://x.org:81/", "x.org:81"),
+            ("http://[::1]/", "[::1]:80"),
+        ] {
+            assert_eq!(with(url, host).identity, get(url), "{url} {host}");
+        }
+        let mut keys = vec![get("http://x.org/").key()];
+        for host in ["a.example", "b.example", "x.org:443", "x.org:81", "x.orga", "u@x.org", ""] {
+            let asked = with("http://x.org/", host);
+            assert!(asked.identity.matches(&asked.to_stored()), "{host}");
+            assert!(!get("http://x.org/").matches(&asked.to_stored()), "{host}");
+            assert_eq!(asked.identity.list_key(), get("http://x.org/").list_key());
+            keys.push(asked.identity.key());
+        }
+        keys.push(asked("GET", "http://x.org/", &[("host", "x.org"), ("host", "a.example")], "").identity.key());
+        let all = keys.len();
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), all);
     }
 
     #[test]

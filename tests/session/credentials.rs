@@ -11,6 +11,8 @@ use crate::{
 
 in_memory_and_file!(
     alice_and_bob_get_their_own_answers,
+    credentials_of_many_services_make_partitions,
+    a_host_header_gets_its_own_answers,
     the_same_credentials_hit_whatever_their_order_and_case,
     a_named_partition_replaces_the_credentials,
     shared_answers_are_shared,
@@ -68,6 +70,42 @@ fn alice_and_bob_get_their_own_answers(place: &Place) {
     for url in session.cache().urls().unwrap() {
         session.cache().delete_url(url).unwrap();
     }
+    assert!(session.cache().is_empty().unwrap());
+}
+
+fn credentials_of_many_services_make_partitions(place: &Place) {
+    let origin = Origin::start();
+    echo(&origin, "/me");
+    let session = place.session();
+    for name in ["X-Shopify-Access-Token", "DD-APPLICATION-KEY", "JOB-TOKEN", "X-Auth-Key", "CF-Access-Client-Secret"] {
+        for who in ["alice", "bob"] {
+            let answer = session.get(origin.url("/me")).header(name, who).send().unwrap();
+            assert!(!answer.from_cache() && answer.text().unwrap().contains(who), "{name}");
+            assert_eq!(answer.request().headers()[name], "REDACTED");
+        }
+    }
+    for page in ["1", "2"] {
+        let answer = session.get(origin.url("/me")).query("pageToken", page).send().unwrap();
+        assert!(!answer.from_cache() && answer.url().ends_with(&format!("pageToken={page}")));
+    }
+}
+
+fn a_host_header_gets_its_own_answers(place: &Place) {
+    let origin = Origin::start();
+    origin.handle("/", |seen| Reply::ok(seen.header("host").unwrap()));
+    let session = place.session();
+    for round in 0..2 {
+        for host in ["a.example", "b.example"] {
+            let answer = session.get(origin.url("/")).header("Host", host).send().unwrap();
+            assert_eq!(answer.text().unwrap(), host);
+            assert_eq!(answer.from_cache(), round == 1);
+        }
+    }
+    // The host of the URL says nothing new.
+    let own = format!("127.0.0.1:{}", origin.port());
+    assert_eq!(session.get(origin.url("/")).send().unwrap().text().unwrap(), own);
+    assert!(session.get(origin.url("/")).header("Host", &own).send().unwrap().from_cache());
+    session.cache().delete_url(origin.url("/")).unwrap();
     assert!(session.cache().is_empty().unwrap());
 }
 
@@ -167,11 +205,19 @@ fn credentials_do_not_follow_a_redirect_to_another_origin(place: &Place) {
 /// Plants a secret wherever a request can carry one.
 fn plant(session: &CachedSession, origin: &Origin) {
     let request = session.get(origin.url("/a"));
-    for name in ["Authorization", "aUTHORIZATION", "Proxy-Authorization", "Cookie", "X-Api-Key", "x-auth-token"] {
+    for name in [
+        "Authorization",
+        "aUTHORIZATION",
+        "Proxy-Authorization",
+        "Cookie",
+        "X-Api-Key",
+        "x-auth-token",
+        "X-GitHub-Token",
+    ] {
         request.clone().header(name, format!("Bearer {SECRET}")).send().unwrap();
     }
     request.clone().basic_auth("user", SECRET).send().unwrap();
-    for name in ["token", "api_key", "Access-Token", "client_secret", "password"] {
+    for name in ["token", "api_key", "Access-Token", "client_secret", "password", "user_password"] {
         request.clone().query(name, SECRET).send().unwrap();
         session.post(origin.url("/a")).form([("x", "1"), (name, SECRET)]).send().unwrap();
         let deep = serde_json::json!({"a": [{"b": {name: SECRET, "other": 1}}], name: {"c": SECRET}});
