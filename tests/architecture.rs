@@ -303,10 +303,10 @@ fn files_under(folder: &Path, wanted: &dyn Fn(&Path) -> bool) -> Vec<(String, St
             let item = item.expect("a folder that can be listed");
             let kind = item.file_type().expect("a file type");
             let path = item.path();
-            if kind.is_dir() {
-                if !SKIPPED.iter().any(|skipped| item.file_name() == *skipped) {
-                    folders.push(path);
-                }
+            if SKIPPED.iter().any(|skipped| item.file_name() == *skipped) {
+                // `.git` is a file in a worktree.
+            } else if kind.is_dir() {
+                folders.push(path);
             } else if kind.is_file()
                 && wanted(&path)
                 && let Ok(text) = fs::read_to_string(&path)

@@ -50,8 +50,8 @@ impl Options {
     ///
     /// With `fast_save` a write is safe from the end of the process (it is in the system's cache) and not from a
     /// power cut: that may take what was written since the last sync in the background, which comes at the latest
-    /// after 5 seconds or 64 MiB, or since the last [`flush`](super::Log::flush). What is lost is lost from the end:
-    /// no older write disappears before a newer one, and no batch is torn.
+    /// after 5 seconds or 64 MiB, or since the last [`flush`](super::Log::flush). Each batch of that time is then there
+    /// whole or not at all; nothing older is lost.
     #[must_use]
     pub fn fast_save(mut self, fast_save: bool) -> Self {
         self.fast_save = fast_save;

@@ -29,7 +29,7 @@ impl Disk for RealDisk {
             Access::ReadWrite => OFlags::RDWR,
             Access::ReadWriteCreate => OFlags::RDWR | OFlags::CREATE,
         };
-        let fd = sys::open(path, common | flags, Mode::RUSR | Mode::WUSR)?;
+        let fd = rustix::io::retry_on_intr(|| sys::open(path, common | flags, Mode::RUSR | Mode::WUSR))?;
         Ok(Box::new(RealFile(File::from(fd))))
     }
 

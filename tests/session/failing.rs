@@ -192,3 +192,26 @@ fn a_rotten_body_is_fetched_again_and_never_served() {
     }
     assert!(session.get(origin.url("/b")).send().unwrap().from_cache());
 }
+
+#[test]
+fn a_body_that_rots_under_a_running_session_is_reported_and_fetched_again() {
+    let place = Place::new(Backend::Log);
+    let origin = Origin::start();
+    let body = "a body that will rot".repeat(50);
+    origin.route("/a", Reply::ok(body.clone()));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&told);
+    let session =
+        place.builder().on_store_error(move |error| heard.lock().unwrap().push(error.kind())).build().unwrap();
+    session.get(origin.url("/a")).send().unwrap();
+    let mut bytes = fs::read(place.file()).unwrap();
+    let at = bytes.windows(body.len()).position(|part| part == body.as_bytes()).unwrap();
+    bytes[at + 7] ^= 1;
+    fs::write(place.file(), bytes).unwrap();
+    for from_cache in [false, true] {
+        let response = session.get(origin.url("/a")).send().unwrap();
+        assert_eq!((response.text().unwrap(), response.from_cache()), (body.clone(), from_cache));
+    }
+    assert_eq!(*told.lock().unwrap(), [ErrorKind::Damaged]);
+    assert!(session.cache().stats().unwrap().errors > 0);
+}
