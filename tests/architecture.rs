@@ -304,8 +304,9 @@ fn files_under(folder: &Path, wanted: &dyn Fn(&Path) -> bool) -> Vec<(String, St
             let kind = item.file_type().expect("a file type");
             let path = item.path();
             if SKIPPED.iter().any(|skipped| item.file_name() == *skipped) {
-                // `.git` is a file in a worktree.
-            } else if kind.is_dir() {
+                continue;
+            }
+            if kind.is_dir() {
                 folders.push(path);
             } else if kind.is_file()
                 && wanted(&path)
