@@ -10,23 +10,31 @@ const DEPTH_MAX: u32 = 128;
 
 /// The canonical form with the values of secret keys replaced and collected; `None` if the text is not JSON.
 pub(super) fn canonical(text: &str, found: &mut Credentials) -> Option<Vec<u8>> {
-    let before = found.len();
-    let mut reader = Reader { text, at: 0, found };
+    let mut reader = Reader { text, at: 0, secrets: Vec::new() };
     let mut out = Vec::with_capacity(text.len());
-    let whole = reader.value(&mut out, DEPTH_MAX).filter(|()| {
-        reader.space();
-        reader.at == text.len()
-    });
-    if whole.is_none() {
-        found.truncate(before);
+    reader.value(&mut out, DEPTH_MAX)?;
+    reader.space();
+    if reader.at < text.len() {
+        return None;
     }
-    whole.map(|()| out)
+    // Numbered, since two passwords that change places are other credentials.
+    for (n, (name, value)) in reader.secrets.into_iter().enumerate() {
+        found.push(&format!("{n}:{name}"), value);
+    }
+    Some(out)
 }
 
 struct Reader<'a> {
     text: &'a str,
     at: usize,
-    found: &'a mut Credentials,
+    /// Names and values, in the order of the canonical form.
+    secrets: Vec<(String, Vec<u8>)>,
+}
+
+struct Member {
+    name: String,
+    value: Vec<u8>,
+    secrets: Vec<(String, Vec<u8>)>,
 }
 
 impl Reader<'_> {
@@ -63,7 +71,8 @@ impl Reader<'_> {
     }
 
     fn object(&mut self, out: &mut Vec<u8>, depth: u32) -> Option<()> {
-        let mut members: Vec<(String, Vec<u8>)> = Vec::new();
+        let mut members: Vec<Member> = Vec::new();
+        let before = self.secrets.len();
         self.eat(b'{')?;
         self.space();
         while self.peek()? != b'}' {
@@ -77,24 +86,25 @@ impl Reader<'_> {
             let mut value = Vec::new();
             self.value(&mut value, depth)?;
             if is_secret(&name) {
-                self.found.push(&name.to_ascii_lowercase(), value);
+                self.secrets.push((name.to_ascii_lowercase(), value));
                 value = Vec::new();
                 quote(REDACTED, &mut value);
             }
-            members.push((name, value));
+            members.push(Member { name, value, secrets: self.secrets.split_off(before) });
             self.space();
         }
         self.eat(b'}')?;
         // Stable: of a key that occurs twice the order counts, since it decides which value a server takes.
-        members.sort_by(|a, b| a.0.cmp(&b.0));
+        members.sort_by(|a, b| a.name.cmp(&b.name));
         out.push(b'{');
-        for (at, (name, value)) in members.iter().enumerate() {
+        for (at, member) in members.into_iter().enumerate() {
             if at > 0 {
                 out.push(b',');
             }
-            quote(name, out);
+            quote(&member.name, out);
             out.push(b':');
-            out.extend_from_slice(value);
+            out.extend_from_slice(&member.value);
+            self.secrets.extend(member.secrets);
         }
         out.push(b'}');
         Some(())
@@ -303,6 +313,26 @@ mod tests {
         let want = r#"{"Password":"REDACTED","a":[{"API-key":"REDACTED"}],"n":1}"#;
         assert_eq!(String::from_utf8(form).unwrap(), want);
         assert_eq!(found.len(), 2);
+    }
+
+    #[test]
+    fn secrets_count_by_their_place() {
+        let all = |text: &str| {
+            let mut found = Credentials::default();
+            canonical(text, &mut found).unwrap();
+            found.sort();
+            found.to_bytes()
+        };
+        let one = all(r#"{"from":{"password":"1"},"to":{"password":"2"}}"#);
+        assert_eq!(one, all(r#"{"to":{"password":"2"}, "from":{"password":"1"}}"#));
+        assert_ne!(one, all(r#"{"from":{"password":"2"},"to":{"password":"1"}}"#));
+        for (a, b) in [
+            (r#"[{"token":1},{"token":2}]"#, r#"[{"token":2},{"token":1}]"#),
+            (r#"{"token":1,"token":2}"#, r#"{"token":2,"token":1}"#),
+            (r#"{"token":{"token":1,"sig":2}}"#, r#"{"token":{"token":2,"sig":1}}"#),
+        ] {
+            assert_ne!(all(a), all(b), "{a} {b}");
+        }
     }
 
     #[test]

@@ -46,15 +46,18 @@ pub(crate) fn url(redacted: &str) -> Result<String> {
 /// The normal form of a body, with credentials in it replaced and collected; `None` if there is no body.
 ///
 /// In JSON the order of keys and white space do not matter, at any depth; in forms the order of parameters. What
-/// is larger than 10 MiB, or not what its type says, counts as bytes.
+/// is larger than 10 MiB, or not what its type says, counts as bytes. So does a body without a type, unless it reads as
+/// JSON or a form with credentials in it.
 pub(crate) fn body<'a>(content_type: Option<&[u8]>, body: &'a [u8], found: &mut Credentials) -> Option<Body<'a>> {
     if body.is_empty() {
         return None;
     }
     let text = std::str::from_utf8(body).ok().filter(|text| text.len() <= BODY_LEN_MAX);
-    let normal = match (kind(content_type.unwrap_or_default()), text) {
+    let content_type = content_type.unwrap_or_default().trim_ascii();
+    let normal = match (kind(content_type), text) {
         ("json", Some(text)) => json::canonical(text, found).map(|json| ("json", json)),
         ("form", Some(text)) => Some(("form", pairs(&redact::pairs(text, found)).into_bytes())),
+        (_, Some(text)) if content_type.is_empty() => untyped(text, found),
         _ => None,
     };
     let (kind, bytes) = match normal {
@@ -62,6 +65,26 @@ pub(crate) fn body<'a>(content_type: Option<&[u8]>, body: &'a [u8], found: &mut 
         None => ("bytes", Cow::Borrowed(body)),
     };
     Some(Body { kind, bytes })
+}
+
+/// The normal form of a body without a type that holds credentials. A bare digest of it, in the file, would let anyone
+/// guess them at full speed. Without credentials nothing is gained by a guess at what it is.
+fn untyped(text: &str, found: &mut Credentials) -> Option<(&'static str, Vec<u8>)> {
+    let before = found.len();
+    let normal = if text.trim_start().starts_with(['{', '[']) {
+        ("json without a type", json::canonical(text, found)?)
+    } else if is_form(text) {
+        ("form without a type", pairs(&redact::pairs(text, found)).into_bytes())
+    } else {
+        return None;
+    };
+    (found.len() > before).then_some(normal)
+}
+
+/// Whether a text is printable and nothing but `name=value` between `&`; a line end, as of an editor, does no harm.
+fn is_form(text: &str) -> bool {
+    let printable = text.chars().all(|c| !c.is_control() || c.is_ascii_whitespace());
+    printable && text.split('&').filter(|piece| !piece.is_empty()).all(|piece| piece.contains('='))
 }
 
 /// Parameters sorted by name, then value; duplicates stay, empty pieces go.
@@ -201,6 +224,15 @@ mod tests {
             ("application/x-www-form-urlencoded", "b=1&Api%5FKey=s", "form", "Api_Key=REDACTED&b=1"),
             ("text/plain", r#"{"b":1, "a":2}"#, "bytes", r#"{"b":1, "a":2}"#),
             ("", "b&a", "bytes", "b&a"),
+            ("", "b=1&a=2", "bytes", "b=1&a=2"),
+            ("", "b=1&password=s", "form without a type", "b=1&password=REDACTED"),
+            ("", "password=s\n", "form without a type", "password=REDACTED"),
+            ("", "password=s&b", "bytes", "password=s&b"),
+            ("", "password=s\0", "bytes", "password=s\0"),
+            (" ", r#" {"password":"s"}"#, "json without a type", r#"{"password":"REDACTED"}"#),
+            ("", r#"[{"b":1,"a":2}]"#, "bytes", r#"[{"b":1,"a":2}]"#),
+            ("", "{password=s", "bytes", "{password=s"),
+            ("text/plain", "password=s", "bytes", "password=s"),
         ] {
             assert_eq!(form(content_type, text), Some((kind, want.to_owned())), "{content_type} {text}");
         }

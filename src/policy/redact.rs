@@ -75,11 +75,6 @@ impl Credentials {
         self.0.len()
     }
 
-    /// Forgets what was pushed after there were `len`.
-    pub(super) fn truncate(&mut self, len: usize) {
-        self.0.truncate(len);
-    }
-
     /// Makes the order in which they were found irrelevant.
     pub(crate) fn sort(&mut self) {
         self.0.sort();
@@ -98,7 +93,7 @@ impl Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Credentials({})", self.0.len())
+        write!(f, "Credentials({})", self.len())
     }
 }
 
