@@ -222,6 +222,8 @@ fn plant(session: &CachedSession, origin: &Origin) {
         session.post(origin.url("/a")).form([("x", "1"), (name, SECRET)]).send().unwrap();
         let deep = serde_json::json!({"a": [{"b": {name: SECRET, "other": 1}}], name: {"c": SECRET}});
         session.post(origin.url("/a")).json(&deep).send().unwrap();
+        let untyped = session.post(origin.url("/a")).body(deep.to_string()).send().unwrap();
+        assert!(untyped.request().headers().get("content-type").is_none());
     }
     session.get(origin.url(&format!("/a#token={SECRET}"))).send().unwrap();
     session.get(origin.url("/a").replace("http://", "http://user:S3cr3t-Value@")).send().unwrap();
