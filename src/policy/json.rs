@@ -3,7 +3,10 @@
 //! Written by hand because the key of a request must tell apart what a parser into numbers and maps makes equal:
 //! integers of 30 digits, `1` and `1.0`, and keys that occur twice. Grammar: RFC 8259.
 
-use super::redact::{Credentials, REDACTED, is_secret};
+use super::{
+    redact::{Credentials, REDACTED},
+    secret_names::is_secret,
+};
 
 /// Deeper documents count as bytes; the recursion stays far from the end of the stack.
 const DEPTH_MAX: u32 = 128;

@@ -1,5 +1,6 @@
 //! Takes credentials out of what is stored and shown, and collects them for the partition.
 
+use super::secret_names::{is_secret, squeeze};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::percent_decode;
 use std::fmt;
@@ -7,56 +8,6 @@ use url::Url;
 
 /// What stands in the place of a credential.
 pub(crate) const REDACTED: &str = "REDACTED";
-
-/// Ends of the names of headers, parameters and JSON keys whose values are credentials, squeezed: vendors put their own
-/// name before them, as in `X-Shopify-Access-Token`.
-const SECRET_ENDS: &[&str] = &[
-    "accesskey",
-    "accesskeyid",
-    "apikey",
-    "apikeys",
-    "applicationkey",
-    "authkey",
-    "authorization",
-    "credential",
-    "credentials",
-    "passphrase",
-    "passwd",
-    "password",
-    "privatekey",
-    "secret",
-    "secretkey",
-    "sessionid",
-    "signature",
-    "subscriptionkey",
-    "token",
-];
-
-/// Squeezed names of credentials that are too short, or too usual at the end of other names, to be `SECRET_ENDS`.
-///
-/// `key`, `code`, `pat` and `appid` are not among them: far more often they say what is asked for than who asks.
-const SECRET_NAMES: &[&str] =
-    &["auth", "clientassertion", "codeverifier", "cookie", "jwt", "pwd", "sid", "sig", "xauth", "xfunctionskey"];
-
-/// Squeezed names that end like a credential and say which part of an answer is wanted. Two pages must not look like
-/// one request of two users. Counts such as `max_tokens` are plural and end like no credential.
-const NOT_SECRET_NAMES: &[&str] = &[
-    "continuationtoken",
-    "deltatoken",
-    "nextcontinuationtoken",
-    "nextpagetoken",
-    "nexttoken",
-    "pagetoken",
-    "paginationtoken",
-    "pagingtoken",
-    "prevpagetoken",
-    "previouspagetoken",
-    "resumptiontoken",
-    "skiptoken",
-    "startpagetoken",
-    "stoptoken",
-    "synctoken",
-];
 
 /// The credentials of a request. `Debug` shows only how many there are.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -95,15 +46,6 @@ impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Credentials({})", self.len())
     }
-}
-
-/// Whether the value under this name is a credential. Case, `-` and `_` do not matter; of a nested name, such as
-/// `user[password]` or `auth.token`, each segment counts.
-pub(crate) fn is_secret(name: &str) -> bool {
-    name.split(['[', ']', '.']).map(squeeze).any(|name| {
-        let secret = SECRET_NAMES.contains(&name.as_str()) || SECRET_ENDS.iter().any(|end| name.ends_with(end));
-        secret && !NOT_SECRET_NAMES.contains(&name.as_str()) && !name.starts_with("cursor")
-    })
 }
 
 /// A URL, or a relative one as in `Location`, without userinfo and with the values of secret parameters replaced,
@@ -272,11 +214,6 @@ fn take_userinfo(url: &mut Url, found: &mut Credentials) -> bool {
     url.set_username("").and_then(|()| url.set_password(None)).is_ok()
 }
 
-/// The letters and digits of a name, in lower case: `X-Api-Key`, `x_api_key` and `xApiKey` are one name.
-fn squeeze(name: &str) -> String {
-    name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
-}
-
 fn form_decode(text: &str) -> Vec<u8> {
     percent_decode(text.replace('+', " ").as_bytes()).collect()
 }
@@ -292,141 +229,6 @@ mod tests {
     fn shown(text: &str) -> (String, usize) {
         let mut found = Credentials::default();
         (url(text, &mut found), found.len())
-    }
-
-    #[test]
-    fn secret_names_are_recognised_in_any_spelling() {
-        for name in [
-            "Authorization",
-            "proxy-authorization",
-            "COOKIE",
-            "X-Api-Key",
-            "api_key",
-            "apikey",
-            "API-KEY",
-            "accessToken",
-            "access_token",
-            "user[password]",
-            "auth.token",
-            "X-Amz-Signature",
-            "client_secret",
-            "x-goog-api-key",
-        ] {
-            assert!(is_secret(name), "{name}");
-        }
-    }
-
-    #[test]
-    fn headers_of_many_services_are_secret() {
-        for name in [
-            "CF-Access-Client-Secret",
-            "Circle-Token",
-            "DD-API-KEY",
-            "DD-APPLICATION-KEY",
-            "JOB-TOKEN",
-            "Ocp-Apim-Subscription-Key",
-            "Private-Token",
-            "X-Algolia-API-Key",
-            "X-Amz-Credential",
-            "X-Amz-Security-Token",
-            "X-ApiKeys",
-            "X-App-Token",
-            "X-Auth",
-            "X-Auth-Key",
-            "X-Auth-Token",
-            "X-Authorization",
-            "X-CSRF-Token",
-            "X-Consul-Token",
-            "X-Figma-Token",
-            "X-Functions-Key",
-            "X-GitHub-Token",
-            "X-Goog-Signature",
-            "X-MBX-APIKEY",
-            "X-Octopus-ApiKey",
-            "X-RapidAPI-Key",
-            "X-Redmine-API-Key",
-            "X-Secret",
-            "X-Session-Token",
-            "X-Shopify-Access-Token",
-            "X-Subscription-Token",
-            "X-Vault-Token",
-            "X-XSRF-Token",
-            "Zotero-API-Key",
-        ] {
-            assert!(is_secret(name), "{name}");
-        }
-    }
-
-    #[test]
-    fn parameters_of_many_services_are_secret() {
-        for name in [
-            "$$app_token",
-            "AWSAccessKeyId",
-            "Signature",
-            "api_secret",
-            "app_token",
-            "auth",
-            "auth_token",
-            "aws_secret_access_key",
-            "bearer_token",
-            "client_assertion",
-            "code_verifier",
-            "credentials",
-            "hapikey",
-            "id_token",
-            "jwt",
-            "oauth_token",
-            "passphrase",
-            "passwd",
-            "private_key",
-            "pwd",
-            "refresh_token",
-            "secret_key",
-            "sessionid",
-            "sid",
-            "sig",
-            "subscription-key",
-            "token",
-            "user_password",
-        ] {
-            assert!(is_secret(name), "{name}");
-        }
-    }
-
-    #[test]
-    fn names_of_pages_counts_and_other_things_are_not_secret() {
-        for name in [
-            "",
-            "page",
-            "etag",
-            "accept",
-            "cookie_consent",
-            "design",
-            "keys",
-            "key",
-            "code",
-            "pat",
-            "appid",
-            "author",
-            "inside",
-            "tokens",
-            "max_tokens",
-            "num_tokens",
-            "pageToken",
-            "nextPageToken",
-            "prev_page_token",
-            "NextToken",
-            "continuation-token",
-            "syncToken",
-            "pagination_token",
-            "resumptionToken",
-            "$skiptoken",
-            "stop_token",
-            "cursor",
-            "cursor_token",
-        ] {
-            assert!(!is_secret(name), "{name}");
-        }
     }
 
     #[test]

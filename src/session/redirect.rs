@@ -10,7 +10,7 @@ use http::{
 use url::Url;
 
 use super::request::{Request, take_userinfo};
-use crate::{Error, ErrorKind, Result, policy::redact};
+use crate::{Error, ErrorKind, Result, policy::secret_names::is_secret};
 
 /// The value of `Location`, if the answer is a redirect that has one and it is not empty; without, it is an answer like
 /// any other.
@@ -46,7 +46,7 @@ pub(super) fn next(request: &Request, status: u16, location: &HeaderValue) -> Re
         }
     }
     if leaves_origin(&request.url, &next.url) {
-        let secret: Vec<_> = next.headers.keys().filter(|name| redact::is_secret(name.as_str())).cloned().collect();
+        let secret: Vec<_> = next.headers.keys().filter(|name| is_secret(name.as_str())).cloned().collect();
         for name in secret {
             next.headers.remove(name);
         }
