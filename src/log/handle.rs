@@ -8,6 +8,7 @@ use super::{
     entry::{Entry, Head, Times, Version, Write},
     env::Env,
     iter::Iter,
+    lock::WriteGuard,
     options::Options,
     read::Want,
     repoint::table_of,
@@ -392,8 +393,7 @@ impl Log {
     }
 
     /// Makes everything durable and notes in the file how far it is; compacts it first if that is due and copies no
-    /// more than 64 MiB. Dropping the last handle does the same, without
-    /// anyone to tell of an error.
+    /// more than 64 MiB. Dropping the last handle does the same, without anyone to tell of an error.
     ///
     /// # Errors
     /// `Poisoned` after an earlier failed sync; `Io`; `Busy`.
@@ -414,18 +414,25 @@ impl Log {
 
     /// Without the background compaction that a clear makes due: the caller compacts.
     fn append_clear(&self) -> Result<()> {
-        let guard = self.shared.lock(&self.settings)?;
-        let ticket = self.shared.apply_locked(&guard, vec![Step::Write(Draft::clear())], &self.settings)?;
+        if self.settings.fast_save {
+            self.shared.start_background();
+        }
+        let (guard, ticket) = self.append(vec![Step::Write(Draft::clear())])?;
         self.shared.acknowledge(guard, ticket, &self.settings)
     }
 
     fn run(&self, steps: Vec<Step<'_>>) -> Result<()> {
-        let guard = self.shared.lock(&self.settings)?;
-        let ticket = self.shared.apply_locked(&guard, steps, &self.settings)?;
+        let (guard, ticket) = self.append(steps)?;
         self.acknowledge(guard, ticket)
     }
 
-    fn acknowledge(&self, guard: super::lock::WriteGuard, ticket: Option<u64>) -> Result<()> {
+    fn append(&self, steps: Vec<Step<'_>>) -> Result<(WriteGuard, Option<u64>)> {
+        let guard = self.shared.lock(&self.settings)?;
+        let ticket = self.shared.apply_locked(&guard, steps, &self.settings)?;
+        Ok((guard, ticket))
+    }
+
+    fn acknowledge(&self, guard: WriteGuard, ticket: Option<u64>) -> Result<()> {
         let due = self.shared.compaction_is_due(&guard.generation);
         if due || self.settings.fast_save {
             self.shared.start_background();
