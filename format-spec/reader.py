@@ -39,7 +39,7 @@ PIECE = 1 << 20  # bodies are read in pieces of this size
 
 PUT, ALIAS, DELETE, CLEAR, CHUNK, INDEX, TOUCH, SEAL = range(1, 9)  # kinds, section 7.2
 MORE, SKIPPABLE, EXTENTS, AUX = 1, 2, 4, 8  # record flags, section 7
-OVERFLOW = 1  # index page flag, section 11
+OVERFLOW, SUMMARY = 1, 2  # index page flags, section 11
 
 FILE_HEADER = struct.Struct("<10sHIIIQ16sqII")  # 64 bytes, section 5.1
 SLOT = struct.Struct("<QQQQQQQII")  # 64 bytes, section 6
@@ -47,6 +47,7 @@ RECORD = struct.Struct("<4sIIIIBBBBIIIIQ16sQqqQ")  # 96 bytes, section 7
 EXTENT = struct.Struct("<QII")  # 16 bytes, section 8
 INDEX_PAGE = struct.Struct("<IHHII")  # 16 bytes, then the entries, section 11
 INDEX_ENTRY = struct.Struct("<QQ")  # 16 bytes
+INDEX_SUMMARY = struct.Struct("<QIIQQQQQq")  # 64 bytes, behind the header of the first page
 
 
 class Refused(Exception):
@@ -501,20 +502,32 @@ class Index:
 
     def __init__(self, file: File, slot: Slot) -> None:
         self.file, self.slot = file, slot
-        self.page_count = slot.index_len // PAGE
+        self.page_count = slot.index_len // PAGE - 1
+        raw, entry_count, flags, number = self.raw_page(slot.index_off)
+        covers, covers_crc = INDEX_SUMMARY.unpack_from(raw, INDEX_PAGE.size)[:2]
+        if (entry_count, flags, number) != (0, SUMMARY, self.page_count):
+            raise BadPage
+        if (covers, covers_crc) != (slot.covers, slot.covers_crc):
+            raise BadPage
 
-    def page(self, number: int) -> Tuple[bool, List[Tuple[int, int]]]:
-        """Its OVERFLOW flag and its entries. `segment` is not judged, as this slot need not be
-        the one that named the segment first."""
-        offset = self.slot.index_off + number * PAGE
+    def raw_page(self, offset: int) -> Tuple[bytes, int, int, int]:
+        """The page at an offset, its count, its flags and its number."""
         try:
             raw = self.file.read(offset, PAGE)
         except Refused as error:
             raise BadPage from error
-        crc, entry_count, flags, _segment, page_no = INDEX_PAGE.unpack_from(raw)
-        if crc != crc_bound(self.file.header, offset, raw[4:]) or page_no != number:
+        crc, entry_count, flags, segment, number = INDEX_PAGE.unpack_from(raw)
+        if crc != crc_bound(self.file.header, offset, raw[4:]):
             raise BadPage
-        if entry_count > 255 or flags & ~OVERFLOW:
+        if segment != self.slot.index_off // PAGE % (1 << 32):
+            raise BadPage
+        return raw, entry_count, flags, number
+
+    def page(self, number: int) -> Tuple[bool, List[Tuple[int, int]]]:
+        """The OVERFLOW flag of an entry page, and its entries."""
+        offset = self.slot.index_off + (number + 1) * PAGE
+        raw, entry_count, flags, found = self.raw_page(offset)
+        if found != number or entry_count > 255 or flags & ~OVERFLOW:
             raise BadPage
         used = raw[INDEX_PAGE.size : INDEX_PAGE.size + INDEX_ENTRY.size * entry_count]
         return bool(flags & OVERFLOW), list(INDEX_ENTRY.iter_unpack(used))
@@ -542,7 +555,7 @@ class Index:
         for step in range(self.page_count):  # [X5]
             overflow, entries = self.page((first + step) % self.page_count)
             for entry_h1, place in entries:
-                if entry_h1 == h1 and place >> 45 == h2:
+                if entry_h1 == h1 and place >> 51 == h2:
                     record = self.record(place)
                     if record and self.file.read(record.key_at, record.key_len) == key:  # [R11]
                         return record.offset
@@ -560,11 +573,11 @@ def index_agrees(file: File, full: Walk) -> bool:
     tail = walk_log(file, slot.covers, slot.covers_crc)  # [X8]
     if state_of(file, tail) == "damaged":
         return True  # the walk from the start counts [W7]
-    index = Index(file, slot)
     voided = [entry_at(file, offset) for batch in full.void_batches for offset in batch]
     void_hashes = {record.key_hash for record in voided if record.offset < slot.covers}  # [X9]
     void_clear = any(record.kind == CLEAR for record in voided if record.offset < slot.covers)
     try:
+        index = Index(file, slot)
         for key in itertools.chain(full.entries, index.keys()):
             if key in tail.entries:
                 seen = tail.entries[key]
@@ -583,7 +596,7 @@ def is_legal_index(slot: Slot) -> bool:
     return (
         slot.index_off % PAGE == 0
         and slot.index_len % PAGE == 0
-        and slot.index_len > 0
+        and slot.index_len >= 2 * PAGE
         and slot.covers % 8 == 0
         and LOG_START <= slot.covers <= slot.index_off - RECORD.size
         and slot.index_off + slot.index_len <= slot.synced
@@ -591,9 +604,9 @@ def is_legal_index(slot: Slot) -> bool:
 
 
 def split_hash(key_hash: bytes) -> Tuple[int, int]:
-    """h1, the low 64 bits, and h2, the top 19 bits [X1]."""
+    """h1, the low 64 bits, and h2, the top 13 bits [X1]."""
     number = int.from_bytes(key_hash, "little")  # [N8]
-    return number % (1 << 64), number >> 109
+    return number % (1 << 64), number >> 115
 
 
 def home_page(h1: int, page_count: int) -> int:
@@ -734,8 +747,8 @@ def test_values() -> None:
         "00000000000000000068e5cf8b010000" "00000000000000000000000000000000"
         "6c61726465720000"))
     h1, h2 = split_hash(siphash(TEST.hash_key, b"larder"))
-    expect("index entry", (h1, h2, home_page(h1, 7)), (0xD74FC776D06660C1, 0x631BC, 5))
-    expect("place", h2 << 45 | LOG_START // 8, 0xC637800000000600)
+    expect("index entry", (h1, h2, home_page(h1, 7)), (0xD74FC776D06660C1, 0x18C6, 5))
+    expect("place", h2 << 51 | 3 << 45 | LOG_START // 8, 0xC630600000000600)
 
 
 def test_index() -> None:
@@ -744,15 +757,22 @@ def test_index() -> None:
     covers = LOG_START + len(first)
     h1, h2 = split_hash(siphash(TEST.hash_key, b"larder"))
     for entry_count, agrees in ((1, True), (0, False)):
-        page = struct.pack("<HHIIQQ", entry_count, 0, 1, 0, h1, h2 << 45 | LOG_START // 8)
-        page = page.ljust(PAGE - 4, b"\0")
-        page = struct.pack("<I", crc_bound(TEST, 16384, page)) + page
-        padded = bytes(16384 - covers - RECORD.size) + page
+        counts = (covers, chain_of(first), 0, LOG_START, len(first), entry_count, 0, 0, 0)
+        summary = struct.pack("<HHII", 0, SUMMARY, 4, 1) + INDEX_SUMMARY.pack(*counts)
+        page = struct.pack("<HHIIQQ", entry_count, 0, 4, 0, h1, h2 << 51 | LOG_START // 8)
+        padded = bytes(16384 - covers - RECORD.size)
+        padded += sealed_page(16384, summary) + sealed_page(16384 + PAGE, page)
         index = build_record(covers, chain_of(first), INDEX, body=padded)
-        last = build_record(16384 + PAGE, chain_of(index), PUT, b"shelf", body=b"jam")
-        slot = build_slot(4096, 1, 16384, PAGE, covers, 0, 0, 16384 + PAGE, chain_of(first))
+        end = 16384 + 2 * PAGE
+        last = build_record(end, chain_of(index), PUT, b"shelf", body=b"jam")
+        slot = build_slot(4096, 1, 16384, 2 * PAGE, covers, 0, 0, end, chain_of(first))
         text, agreed = read_bytes(build_file(slot, first + index + last))
         expect("index", (len(json.loads(text)["entries"]), agreed), (2, agrees))
+
+
+def sealed_page(offset: int, content: bytes) -> bytes:
+    content = content.ljust(PAGE - 4, b"\0")
+    return struct.pack("<I", crc_bound(TEST, offset, content)) + content
 
 
 def test_hostile() -> None:

@@ -15,7 +15,6 @@ use super::{
     read::Want,
     record::{Kind, RecordHeader},
     shared::{Counters, Settings, Shared},
-    view::Loc,
     walk::{Batch, Found, Position},
 };
 use crate::{Error, ErrorKind, Result};
@@ -98,6 +97,13 @@ impl<'a> Draft<'a> {
 
     pub(super) fn clear() -> Self {
         Self { header: RecordHeader::new(Kind::Clear), key: &[], head: &[], body: &[] }
+    }
+
+    /// An index segment; its pages have checksums of their own.
+    pub(super) fn index(body: &'a [u8]) -> Self {
+        let mut header = RecordHeader::new(Kind::Index);
+        header.body_len = body.len() as u64;
+        Self { header, key: &[], head: &[], body }
     }
 
     /// The hint for readers of an old generation.
@@ -207,7 +213,7 @@ impl Shared {
 
 impl Generation {
     fn expect(&self, key: &[u8], version: Option<Version>, counters: &Counters) -> Result<()> {
-        let loc = self.view().find(self.header.hash(key));
+        let loc = self.find(self.header.hash(key))?;
         // What reading the key shows, so that an alias without a target may be expected to be absent.
         let mut visible = loc.map_or(Ok(false), |loc| self.is_visible(loc, counters))?;
         if let (Some(loc), None) = (loc, version) {
@@ -232,10 +238,9 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     fn new(generation: &Generation, drafts: Vec<Draft<'a>>, counters: &Counters) -> Result<Self> {
-        let view = generation.view();
-        let start = view.position();
-        let find = |hash| view.find(hash);
-        let mut states = States { generation, counters, find, changed: HashMap::new(), cleared: false };
+        // Under the writer lock nothing but this batch moves the end of the log.
+        let start = generation.view().position();
+        let mut states = States { generation, counters, changed: HashMap::new(), cleared: false };
         let mut kept = Vec::with_capacity(drafts.len());
         let mut at = start.offset;
         for mut draft in drafts {
@@ -278,8 +283,7 @@ impl<'a> Plan<'a> {
         if let Err(error) = write_at(&*generation.file, &mut bufs, self.start.offset) {
             return Err(self.roll_back(generation, path, error));
         }
-        generation.publish(&self.batch, self.end);
-        Ok(())
+        generation.publish(&self.batch, self.end)
     }
 
     /// Takes back what was written of a batch that failed. If that fails too, the next writer finds a torn tail.
@@ -294,20 +298,19 @@ impl<'a> Plan<'a> {
 }
 
 /// The states of keys while a batch is planned: those in the file, changed by the steps before.
-struct States<'g, F> {
+struct States<'g> {
     generation: &'g Generation,
     counters: &'g Counters,
-    find: F,
     changed: HashMap<u128, Option<Present>>,
     cleared: bool,
 }
 
-impl<F: Fn(u128) -> Option<Loc>> States<'_, F> {
+impl States<'_> {
     fn state(&self, hash: u128) -> Result<Option<Present>> {
         match self.changed.get(&hash) {
             Some(changed) => Ok(*changed),
             None if self.cleared => Ok(None),
-            None => (self.find)(hash).map_or(Ok(None), |loc| self.generation.present(loc, self.counters)),
+            None => self.generation.present_in_log(hash, self.counters),
         }
     }
 

@@ -2,15 +2,16 @@
 //! for, the slots, and the orderly end.
 
 use super::{
+    checkpoint::IndexAt,
     commit::sync_failed,
     compact::Keep,
     disk::write_at,
     generation::Generation,
     header::{FileHeader, Slot},
     layout::LOG_START,
+    options::OnDamage,
     plant::{Bug, planted},
     shared::{Settings, Shared, millis},
-    view::View,
 };
 use crate::{Error, Result};
 use std::{
@@ -21,24 +22,21 @@ use std::{
 
 /// A slot is written again after so much more of the log was synced.
 const SLOT_EVERY_BYTES: u64 = 64 << 20;
-/// How long a file rests after a compaction that failed.
-const COMPACT_AGAIN_MS: u64 = 60_000;
+/// How long a file rests after a compaction or a checkpoint that failed.
+const TRY_AGAIN_MS: u64 = 60_000;
 /// More than this is not copied while somebody waits for the end of a process.
 const LIVE_BYTES_AT_CLOSE_MAX: u64 = 64 << 20;
 /// How often the background thread looks whether something is due.
 const TICK: Duration = Duration::from_millis(500);
 
+/// Settings for what need not be durable, since something else makes it so.
+pub(super) const UNSYNCED: Settings =
+    Settings { fast_save: true, on_damage: OnDamage::Error, lock_timeout: Duration::ZERO };
+
 impl Slot {
     /// A slot of a file without an index.
-    pub(super) fn without_index(header: &FileHeader, view: &View, synced: u64) -> Self {
-        Self {
-            covers: LOG_START,
-            covers_crc: header.crc,
-            live_bytes: view.live_bytes(),
-            entries: view.entries(),
-            synced,
-            ..Self::default()
-        }
+    pub(super) fn without_index(header: &FileHeader, synced: u64) -> Self {
+        Self { covers: LOG_START, covers_crc: header.crc, synced, ..Self::default() }
     }
 }
 
@@ -49,14 +47,32 @@ impl Shared {
         if generation.sync_is_due(self.env.clock.monotonic()) {
             generation.wait_until_synced(generation.seen(), &*self.env.disk, &self.path)?;
         }
+        self.checkpoint_if_due()?;
         self.compact_if_due()
     }
 
     /// Whether so much of the file is dead that rewriting it is worth its cost.
     pub(super) fn compaction_is_due(&self, generation: &Generation) -> bool {
         let view = generation.view();
-        let dead = (view.position().offset - LOG_START).saturating_sub(view.live_bytes());
+        // The index would be there after a compaction too.
+        let index_len = view.segment().map_or(0, |segment| segment.len());
+        let dead = (view.position().offset - LOG_START).saturating_sub(view.live_bytes() + index_len);
         dead > self.env.dead_bytes_max && dead > view.live_bytes()
+    }
+
+    fn checkpoint_if_due(&self) -> Result<()> {
+        let (now, generation) = (millis(&*self.env.clock), self.generation());
+        let rests = now < self.checkpoint_not_before_ms.load(Ordering::Relaxed);
+        // What is about to be rewritten is not worth an index.
+        let due = self.checkpoint_is_due(&generation) && !self.compaction_is_due(&generation);
+        if rests || !due || self.may_write().is_err() {
+            return Ok(());
+        }
+        let written = self.checkpoint(&Settings::READING);
+        if written.is_err() {
+            self.checkpoint_not_before_ms.store(now + TRY_AGAIN_MS, Ordering::Relaxed);
+        }
+        written
     }
 
     fn compact_if_due(&self) -> Result<()> {
@@ -68,7 +84,7 @@ impl Shared {
         let compacted = self.compact(Keep::LiveIfDue, &Settings::READING);
         if compacted.is_err() {
             // A full disk does not empty itself in a moment.
-            self.compact_not_before_ms.store(now + COMPACT_AGAIN_MS, Ordering::Relaxed);
+            self.compact_not_before_ms.store(now + TRY_AGAIN_MS, Ordering::Relaxed);
         }
         compacted
     }
@@ -100,21 +116,21 @@ impl Shared {
     pub(super) fn write_due_slot(&self, generation: &Generation) {
         if generation.synced() >= generation.slots().synced() + SLOT_EVERY_BYTES {
             // A slot is a hint: without it a later damage near the end would be taken for a torn tail.
-            let _ = self.write_slot(generation);
+            let _ = self.write_slot(generation, None);
         }
     }
 
-    /// Notes in the file that all of it is synced. The caller holds the writer lock, so nobody appends meanwhile.
-    fn write_slot(&self, generation: &Generation) -> Result<()> {
+    /// Notes in the file that all of it is synced, and where its newest index is. The caller holds the writer lock, so nobody appends meanwhile.
+    pub(super) fn write_slot(&self, generation: &Generation, index: Option<IndexAt>) -> Result<()> {
         generation.check_poison()?;
         // Others may have written slots since this process read them; theirs must not be the one that is overwritten.
         let mut slots = generation.reread_slots();
         let end = generation.seen();
-        if slots.synced() >= end {
+        if slots.synced() >= end && index.is_none() {
             return Ok(());
         }
         // This sync also settles the slot that was written last, so that no crash can hit both.
-        if !planted(Bug::SlotAhead) {
+        if !planted(Bug::SlotAhead) && !planted(Bug::IndexUnsynced) {
             let synced = generation.file.sync_data();
             synced.map_err(|error| {
                 let error = sync_failed("sync the cache file", &self.path, error);
@@ -122,7 +138,15 @@ impl Shared {
                 error
             })?;
         }
-        let slot = Slot::without_index(&generation.header, &generation.view(), end);
+        let named = slots.best().filter(Slot::names_index);
+        let slot = match (index, named) {
+            (Some(index), named) if named.is_none_or(|named| named.covers < index.summary.covers.offset) => {
+                index.slot(end)
+            }
+            // Another process may have written a newer index meanwhile.
+            (_, Some(named)) => Slot { synced: end, ..named },
+            _ => Slot::without_index(&generation.header, end),
+        };
         let (offset, bytes) = slots.advance(slot, generation.header.file_id);
         let write = |bytes: &[u8]| write_at(&*generation.file, &mut [IoSlice::new(bytes)], offset);
         // A page that a crash has made unreadable can only be written whole.
@@ -159,10 +183,13 @@ impl Shared {
             // Programs that run shortly and often would else never live to see one. The slot comes with it.
             return self.compact_if_due();
         }
+        if self.checkpoint_is_due_at_close(&generation) {
+            return self.checkpoint(settings);
+        }
         // If the path names another file by now, or nothing, there is nothing to note in it.
         let Some(guard) = self.lock_in_hand(settings)? else { return Ok(()) };
         if planted(Bug::SlotAhead) || generation.synced() > guard.generation.slots().synced() {
-            self.write_slot(&guard.generation)?;
+            self.write_slot(&guard.generation, None)?;
         }
         Ok(())
     }

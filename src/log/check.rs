@@ -8,7 +8,7 @@ use super::{
     walk::{End, Look, Walk},
 };
 use crate::{Error, Result};
-use std::{path::Path, sync::atomic::Ordering};
+use std::{collections::HashMap, path::Path, sync::atomic::Ordering};
 
 /// How the log ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub(super) fn check(generation: &Generation, path: &Path) -> Result<CheckReport>
     let mut walk = Walk::new(&*generation.file, generation.header.file_id, size, view.position(), Look::Everything);
     let end = loop {
         match walk.next_batch() {
-            Ok(batch) => view.publish(&batch, walk.position()),
+            Ok(batch) => view.publish(&batch, walk.position(), &HashMap::new()),
             Err(end) => break end,
         }
     };
@@ -77,7 +77,7 @@ pub(super) fn check(generation: &Generation, path: &Path) -> Result<CheckReport>
         End::Clean => LogEnd::Clean,
     };
     let mut unreadable = Vec::new();
-    for (_, loc) in view.in_log_order() {
+    for (_, loc) in view.tail_snapshot().0 {
         let counters = Counters::default();
         generation.read(loc, None, Want::Body, &counters)?;
         if counters.unsound.load(Ordering::Relaxed) > 0 {

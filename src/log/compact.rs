@@ -5,6 +5,7 @@
 
 use super::{
     append::{Draft, Step},
+    background::UNSYNCED,
     copy::Copier,
     generation::{Generation, folder_of},
     header::{FileHeader, Slots},
@@ -12,7 +13,6 @@ use super::{
     lock::{WriteGuard, busy},
     new_file::NewFile,
     open::new_header,
-    options::OnDamage,
     plant::{Bug, planted},
     shared::{Settings, Shared},
     view::View,
@@ -62,7 +62,7 @@ impl Shared {
         self.check_room(&old, keep)?;
         let header = new_header(&self.env, old.header.file_id, Some(old.header.hash_key))?;
         new.begin(&header)?;
-        let mut copier = Copier::new(&self.path, &self.counters, &old, &new, header);
+        let mut copier = Copier::new(&self.env, &self.path, &self.counters, &old, &new, header);
         if keep != Keep::Nothing {
             copier.copy_live(self.drop_before(&old))?;
             copier.copy_appended_until_short()?;
@@ -101,7 +101,7 @@ impl Shared {
         self.adopt(generation);
         drop(turn);
         // A hint for readers of the old file that have no reason to look at its name; they notice later without it.
-        let _ = self.apply_locked(old, vec![Step::Write(Draft::seal())], &FAST);
+        let _ = self.apply_locked(old, vec![Step::Write(Draft::seal())], &UNSYNCED);
         synced
     }
 
@@ -128,6 +128,3 @@ impl Shared {
         if jumped || now < old.view().newest_ms() { i64::MIN } else { now }
     }
 }
-
-/// Settings for what need not be durable, since something else makes it so.
-const FAST: Settings = Settings { fast_save: true, on_damage: OnDamage::Error, lock_timeout: Duration::ZERO };

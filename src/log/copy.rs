@@ -1,22 +1,26 @@
 //! Copying the records of one generation into a new file: what compaction and repair have in common.
 
 use super::{
+    checkpoint::IndexAt,
     disk::write_at,
+    env::Env,
     fields::crc32,
     generation::Generation,
     header::{FileHeader, Slot, Slots},
+    index::{Draft, IndexEntry},
     layout::{CHUNK_MAX, EXTENT_LEN, FLAG_AUX, FLAG_EXTENTS, INLINE_BODY_MAX},
     new_file::NewFile,
     plant::{Bug, planted},
     read::{Read, Want},
     record::{Extent, Kind, RecordHeader},
+    segment::Segment,
     shared::Counters,
     view::{Loc, Role, View},
     walk::{Batch, End, Found, Look, Position, Walk},
 };
 use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
-use std::{io::IoSlice, path::Path, sync::atomic::Ordering};
+use std::{collections::HashMap, io::IoSlice, path::Path, sync::atomic::Ordering};
 
 /// Copies records of one generation into a new file, which it describes in a map as it goes.
 pub(super) struct Copier<'a> {
@@ -28,6 +32,10 @@ pub(super) struct Copier<'a> {
     /// Where the old log has been copied to.
     copied: Position,
     view: View,
+    /// While what lives is copied into a file that gets an index: the entries that will be in it.
+    indexing: Option<Vec<IndexEntry>>,
+    index: Option<IndexAt>,
+    map_index: bool,
     /// Written out when it is large.
     buffer: Vec<u8>,
     /// Whether entries that cannot be read are left out.
@@ -38,13 +46,19 @@ pub(super) struct Copier<'a> {
 
 impl<'a> Copier<'a> {
     pub(super) fn new(
+        env: &Env,
         path: &'a Path,
         counters: &'a Counters,
         old: &'a Generation,
         new: &'a NewFile<'a>,
         header: FileHeader,
     ) -> Self {
-        let copied = old.view().position();
+        let (copied, indexing) = {
+            let view = old.view();
+            let rule = env.checkpoints;
+            let large = view.live_bytes() > rule.small_bytes && view.entries() > rule.small_keys as u64;
+            (view.position(), large.then(Vec::new))
+        };
         Self {
             path,
             counters,
@@ -53,6 +67,9 @@ impl<'a> Copier<'a> {
             header,
             copied,
             view: View::new(&header),
+            indexing,
+            index: None,
+            map_index: env.map_index,
             buffer: Vec::new(),
             salvage: false,
             unreadable: 0,
@@ -61,12 +78,9 @@ impl<'a> Copier<'a> {
 
     /// Copies the newest record of each key, in log order.
     pub(super) fn copy_live(&mut self, drop_before: i64) -> Result<()> {
-        let (live, position) = {
-            let view = self.old.view();
-            (view.in_log_order(), view.position())
-        };
-        self.copied = position;
-        for (hash, loc) in live {
+        let mut live = self.old.snapshot()?;
+        self.copied = live.position;
+        while let Some((hash, loc)) = live.next(self.old, self.counters)? {
             // One bad record costs itself and no other; it is counted, and `check` names it.
             let read = match self.old.read(loc, None, Want::Body, self.counters) {
                 // A repair saves what can be read; a compaction had better leave the old file in place.
@@ -83,6 +97,24 @@ impl<'a> Copier<'a> {
                 self.copy(&read)?;
             }
         }
+        self.write_index()
+    }
+
+    /// Writes the index of what was copied so far, if the file is to have one.
+    fn write_index(&mut self) -> Result<()> {
+        let Some(entries) = self.indexing.take() else { return Ok(()) };
+        let draft = Draft::new(entries, self.view.summary());
+        let record = self.view.position().offset;
+        let body = draft.encode(self.header.file_id, record);
+        let mut header = RecordHeader::new(Kind::Index);
+        header.body_len = body.len() as u64;
+        self.write(header, &[], &[], &body)?;
+        self.flush()?;
+        let index = IndexAt::of_record(record, body.len() as u64, *draft.summary());
+        let opened = Segment::open(self.new.file(), self.header.file_id, index.offset, index.len, self.map_index);
+        let Ok(segment) = opened else { return Err(self.unlike_written()) };
+        self.view.adopt(segment);
+        self.index = Some(index);
         Ok(())
     }
 
@@ -91,7 +123,7 @@ impl<'a> Copier<'a> {
         const REST_MAX: u64 = 1 << 20;
         const ROUNDS_MAX: usize = 8;
         for _ in 0..ROUNDS_MAX {
-            self.old.catch_up_now(self.path)?;
+            self.old.catch_up_now()?;
             if self.old.seen() - self.copied.offset <= REST_MAX {
                 break;
             }
@@ -196,9 +228,33 @@ impl<'a> Copier<'a> {
         } else {
             self.write_out(buffered_at, body, padding)?;
         }
-        let batch = Batch { records: vec![Found { offset: at.offset, header }], unsound: Vec::new() };
-        self.view.publish(&batch, end);
+        let found = Found { offset: at.offset, header };
+        match &mut self.indexing {
+            Some(entries) if matches!(header.kind, Kind::Put | Kind::Alias) => {
+                entries.push(IndexEntry::new(header.key_hash, at.offset, header.total_len()));
+                self.view.count(&found, end);
+            }
+            _ => self.publish(found, end)?,
+        }
         Ok(())
+    }
+
+    /// Takes a record into the map of the new file.
+    fn publish(&mut self, found: Found, end: Position) -> Result<()> {
+        let batch = Batch { records: vec![found], unsound: Vec::new() };
+        let mut replaced = HashMap::new();
+        if let ([hash], Some(segment)) = (&self.view.uncovers(&batch)[..], self.view.segment()) {
+            let Ok(found) = segment.locate(self.new.file(), *hash) else { return Err(self.unlike_written()) };
+            let found = found.map_err(|error| Error::io("read the compacted cache file", self.path, error))?;
+            replaced.extend(found.map(|loc| (*hash, loc)));
+        }
+        self.view.publish(&batch, end, &replaced);
+        Ok(())
+    }
+
+    fn unlike_written(&self) -> Error {
+        let message = "the index of the compacted file does not read back as it was written";
+        Error::new(ErrorKind::Io, message).with_path(self.path)
     }
 
     /// Writes out what waits in the buffer.
@@ -219,7 +275,8 @@ impl<'a> Copier<'a> {
     pub(super) fn finish(mut self) -> Result<(View, Slots)> {
         self.flush()?;
         let mut slots = Slots::EMPTY;
-        let slot = Slot::without_index(&self.header, &self.view, self.view.position().offset);
+        let synced = self.view.position().offset;
+        let slot = self.index.map_or_else(|| Slot::without_index(&self.header, synced), |index| index.slot(synced));
         let (offset, bytes) = slots.advance(slot, self.header.file_id);
         write_at(self.new.file(), &mut [IoSlice::new(&bytes)], offset)
             .map_err(|error| Error::io("write the compacted cache file", self.path, error))?;

@@ -1,6 +1,7 @@
 //! The file operations that the engine uses, as a trait small enough that a simulated, a full and a failing disk
 //! are short implementations of it. Nothing else in the engine touches files.
 
+use super::map::Map;
 use std::{
     fmt,
     io::{self, IoSlice},
@@ -67,6 +68,8 @@ pub(crate) trait DiskFile: fmt::Debug + Send + Sync {
     fn pwritev(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
     fn truncate(&self, size: u64) -> io::Result<()>;
     fn sync_data(&self) -> io::Result<()>;
+    /// Maps a stretch of a sealed index segment; `None` where that is not possible, and it is read instead.
+    fn map(&self, offset: u64, len: usize) -> io::Result<Option<Map>>;
     /// Takes the exclusive advisory lock if nobody has it.
     fn try_lock(&self) -> io::Result<bool>;
     fn unlock(&self) -> io::Result<()>;

@@ -26,8 +26,22 @@ pub(crate) struct Env {
     pub(crate) pid: fn() -> u32,
     /// A file is compacted by itself when more of it than this, and more than what lives, is dead.
     pub(crate) dead_bytes_max: u64,
+    /// Whether index segments are mapped, and not read page by page.
+    pub(crate) map_index: bool,
+    /// When an index is written.
+    pub(crate) checkpoints: Checkpoints,
     /// Files of which this process knows that a sync has failed.
     pub(crate) failed: Arc<FailedFiles>,
+}
+
+/// When an index is written. Reading a log is fast enough that a small one needs none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Checkpoints {
+    /// While the log is in use: when more than this, and more than twice the length of the last index, has come since.
+    pub(crate) tail_bytes_max: u64,
+    /// At the end, and by a compaction: if the log behind the last index is longer than this and names more keys.
+    pub(crate) small_bytes: u64,
+    pub(crate) small_keys: usize,
 }
 
 /// Files on which nothing durable can be promised any more by this process, however often they are opened anew.
@@ -59,6 +73,8 @@ impl Default for Env {
             shared: true,
             pid: std::process::id,
             dead_bytes_max: 16 << 20,
+            map_index: true,
+            checkpoints: Checkpoints { tail_bytes_max: 16 << 20, small_bytes: 1 << 20, small_keys: 1024 },
             failed: Arc::clone(FAILED.get_or_init(Arc::default)),
         }
     }

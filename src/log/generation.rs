@@ -6,18 +6,22 @@ use super::{
     commit::SyncState,
     disk::{Disk, DiskFile, Stat, read_at},
     env::{Env, FailedFiles},
-    header::{FileHeader, HeaderFault, Slots},
+    header::{FileHeader, HeaderFault, Slot, Slots},
+    index::segment_of,
     layout::{FILE_HEADER_LEN, LOG_START, RECORD_CRC_FROM, SLOT_LEN, SLOT_OFFSETS},
     lock::Gate,
+    record::Kind,
+    segment::Segment,
     view::View,
-    walk::{Batch, End, Look, Position, Walk},
+    walk::{Batch, End, Found, Look, Position, Walk},
 };
 use crate::{Error, ErrorKind, Result};
 use std::{
+    collections::HashMap,
     io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -25,10 +29,13 @@ use std::{
 /// An open file of a log.
 #[derive(Debug)]
 pub(super) struct Generation {
+    /// The path that named it when it was opened, to say it in errors.
+    path: PathBuf,
     pub(super) file: Box<dyn DiskFile>,
     /// As it was when the file was opened: which inode it is.
     pub(super) stat: Stat,
     pub(super) header: FileHeader,
+    map_index: bool,
     /// The process that opened the file. A forked child shares the lock of its parent, so it must open its own.
     pub(super) pid: u32,
     view: RwLock<View>,
@@ -62,10 +69,15 @@ pub(super) enum CaughtUp {
 }
 
 impl Generation {
-    /// Reads all records of an open file.
+    /// Opens a file that may be a log: takes the index that its slots name, and reads all records behind that.
     pub(super) fn load(env: &Env, path: &Path, file: Box<dyn DiskFile>) -> Result<Self> {
         let generation = Self::of(env, path, file)?;
-        generation.read_on(path, Look::Everything)?;
+        generation.take_index();
+        generation.read_on(Look::Everything)?;
+        // A walk that began at an index and ends before its time begins again, so that the verdict is on the whole log.
+        if generation.seen() < generation.slots().synced() {
+            generation.read_anew(|view| view.segment().is_some())?;
+        }
         Ok(generation)
     }
 
@@ -78,7 +90,7 @@ impl Generation {
         let header = read_header(&*file, path)?;
         let slots = read_slots(&*file, &header);
         let view = View::new(&header);
-        Ok(Self::new(env, file, stat, header, slots, view))
+        Ok(Self::new(env, path, file, stat, header, slots, view))
     }
 
     /// A generation that a compaction has just built, synced and put in place; its folder is not synced yet.
@@ -91,16 +103,33 @@ impl Generation {
         view: View,
     ) -> Result<Self> {
         let stat = file.stat().map_err(|error| Error::io("read the cache file's size", path, error))?;
-        Ok(Self::new(env, file, stat, header, slots, view))
+        Ok(Self::new(env, path, file, stat, header, slots, view))
     }
 
     /// A generation of a file as a salvage finds it.
-    pub(super) fn salvaged(env: &Env, file: Box<dyn DiskFile>, stat: Stat, header: FileHeader, view: View) -> Self {
-        Self::new(env, file, stat, header, Slots::EMPTY, view)
+    pub(super) fn salvaged(
+        env: &Env,
+        path: &Path,
+        file: Box<dyn DiskFile>,
+        stat: Stat,
+        header: FileHeader,
+        view: View,
+    ) -> Self {
+        Self::new(env, path, file, stat, header, Slots::EMPTY, view)
     }
 
-    fn new(env: &Env, file: Box<dyn DiskFile>, stat: Stat, header: FileHeader, slots: Slots, view: View) -> Self {
+    fn new(
+        env: &Env,
+        path: &Path,
+        file: Box<dyn DiskFile>,
+        stat: Stat,
+        header: FileHeader,
+        slots: Slots,
+        view: View,
+    ) -> Self {
         Self {
+            path: path.to_owned(),
+            map_index: env.map_index,
             seen: AtomicU64::new(view.position().offset),
             sync: Mutex::new(SyncState::new(slots.synced(), env.failed.contains(&stat, header.file_id))),
             failed: Arc::clone(&env.failed),
@@ -135,37 +164,55 @@ impl Generation {
     }
 
     /// Takes in what others have appended.
-    pub(super) fn catch_up(&self, path: &Path, stat: &Stat) -> Result<CaughtUp> {
-        if stat.size == self.seen() { Ok(CaughtUp::Complete) } else { self.read_on(path, Look::Headers) }
+    pub(super) fn catch_up(&self, stat: &Stat) -> Result<CaughtUp> {
+        if stat.size == self.seen() { Ok(CaughtUp::Complete) } else { self.read_on(Look::Headers) }
     }
 
     /// Takes in what others have appended, however long the file is by now.
-    pub(super) fn catch_up_now(&self, path: &Path) -> Result<CaughtUp> {
-        self.read_on(path, Look::Headers)
+    pub(super) fn catch_up_now(&self) -> Result<CaughtUp> {
+        self.read_on(Look::Headers)
     }
 
     /// Reads all of the file anew if a sync has failed since the last time: the system may have taken what it could
     /// not write out of its cache, and shows what stood there before. The caller holds the writer lock.
-    pub(super) fn catch_up_or_doubt(&self, path: &Path, stat: &Stat) -> Result<CaughtUp> {
+    pub(super) fn catch_up_or_doubt(&self, stat: &Stat) -> Result<CaughtUp> {
         if !self.in_doubt.swap(false, Ordering::AcqRel) {
-            return self.catch_up(path, stat);
+            return self.catch_up(stat);
         }
-        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        *view = View::new(&self.header);
-        self.seen.store(view.position().offset, Ordering::Release);
-        let read = self.read_into(&mut view, path, Look::Everything);
+        let mut view = self.view_mut();
+        let read = self.begin_anew(&mut view);
         self.in_doubt.fetch_or(read.is_err(), Ordering::AcqRel);
         read
     }
 
-    fn read_on(&self, path: &Path, look: Look) -> Result<CaughtUp> {
-        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        self.read_into(&mut view, path, look)
+    /// Reads the log from its beginning, without an index, if `wanted` still says so under the lock of the view.
+    pub(super) fn read_anew(&self, wanted: impl FnOnce(&View) -> bool) -> Result<()> {
+        let mut view = self.view_mut();
+        if wanted(&view) {
+            self.begin_anew(&mut view)?;
+        }
+        Ok(())
     }
 
-    fn read_into(&self, view: &mut View, path: &Path, look: Look) -> Result<CaughtUp> {
+    /// What cannot be read to its end does not take the place of what is known: an empty map would be a lie.
+    fn begin_anew(&self, view: &mut View) -> Result<CaughtUp> {
+        let mut fresh = View::new(&self.header);
+        let caught_up = self.read_into(&mut fresh, Look::Everything)?;
+        *view = fresh;
+        self.seen.store(view.position().offset, Ordering::Release);
+        Ok(caught_up)
+    }
+
+    fn read_on(&self, look: Look) -> Result<CaughtUp> {
+        let mut view = self.view_mut();
+        let caught_up = self.read_into(&mut view, look);
+        self.seen.store(view.position().offset, Ordering::Release);
+        caught_up
+    }
+
+    fn read_into(&self, view: &mut View, look: Look) -> Result<CaughtUp> {
         // The size before the bytes: then every byte below it has been written.
-        let size = self.file.stat().map_err(|error| Error::io("read the cache file's size", path, error))?.size;
+        let size = self.file.stat().map_err(|error| Error::io("read the cache file's size", &self.path, error))?.size;
         if size < view.position().offset {
             return Ok(if size < LOG_START && view.records() == 0 { CaughtUp::Torn } else { CaughtUp::Shrunk });
         }
@@ -173,33 +220,106 @@ impl Generation {
         loop {
             match walk.next_batch() {
                 Ok(batch) => {
-                    view.publish(&batch, walk.position());
-                    self.seen.store(walk.position().offset, Ordering::Release);
+                    if !self.publish_into(view, &batch, walk.position())? {
+                        // The index is bad; what comes next is read with the rest.
+                        return self.begin_anew(view);
+                    }
                 }
                 Err(End::Clean) => return Ok(CaughtUp::Complete),
                 Err(End::Torn) => return Ok(CaughtUp::Torn),
                 Err(End::Newer) => return Ok(CaughtUp::Newer),
                 Err(End::Unreadable(error)) => {
-                    return Err(Error::io("read the log", path, error).with_offset(walk.position().offset));
+                    return Err(Error::io("read the log", &self.path, error).with_offset(walk.position().offset));
                 }
             }
         }
     }
 
     /// Takes in a batch that this process has appended, unless a reader has already caught up with it.
-    pub(super) fn publish(&self, batch: &Batch, position: Position) {
-        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        if view.position().offset < position.offset {
-            view.publish(batch, position);
-            self.seen.store(position.offset, Ordering::Release);
+    pub(super) fn publish(&self, batch: &Batch, position: Position) -> Result<()> {
+        let mut view = self.view_mut();
+        if view.position().offset < position.offset && !self.publish_into(&mut view, batch, position)? {
+            return self.begin_anew(&mut view).map(drop);
         }
+        self.seen.store(view.position().offset, Ordering::Release);
+        Ok(())
+    }
+
+    /// Takes in a batch; `false` if that takes an index which has proved bad.
+    fn publish_into(&self, view: &mut View, batch: &Batch, position: Position) -> Result<bool> {
+        let mut replaced = HashMap::new();
+        for hash in view.uncovers(batch) {
+            let Some(segment) = view.segment() else { break };
+            let Ok(found) = segment.locate(&*self.file, hash) else { return Ok(false) };
+            let found = found.map_err(|error| Error::io("read an entry", &self.path, error))?;
+            replaced.extend(found.map(|loc| (hash, loc)));
+        }
+        view.publish(batch, position, &replaced);
+        for found in batch.records.iter().filter(|found| found.header.kind == Kind::Index) {
+            self.adopt_foreign(view, found);
+        }
+        Ok(true)
+    }
+
+    /// Stands on the index that the slots name, if it is one. Nothing of the log has been read yet.
+    fn take_index(&self) {
+        let Some(slot) = self.slots().best().filter(Slot::names_index) else { return };
+        let Some(segment) = self.open_segment(slot.index_off, slot.index_len) else { return };
+        let covers = Position { offset: slot.covers, chain: slot.covers_crc };
+        if segment.summary().covers != covers {
+            return;
+        }
+        let view = View::indexed(segment);
+        if self.is_at(view.last_record()).unwrap_or(false) {
+            self.seen.store(covers.offset, Ordering::Release);
+            *self.view_mut() = view;
+        }
+    }
+
+    /// Stands on the index that another process has made: what it holds need not be kept in memory.
+    fn adopt_foreign(&self, view: &mut View, found: &Found) {
+        const TAIL_KEYS_MIN: usize = 4096;
+        let (offset, len) = segment_of(found.offset, found.header.body_len);
+        if view.tail_keys() < TAIL_KEYS_MIN {
+            return;
+        }
+        if let Some(segment) = self.open_segment(offset, len) {
+            view.adopt(segment);
+        }
+    }
+
+    /// Stands on an index that this process has made.
+    pub(super) fn adopt_index(&self, record: u64, body_len: u64) {
+        let (offset, len) = segment_of(record, body_len);
+        if let Some(segment) = self.open_segment(offset, len) {
+            let mut view = self.view_mut();
+            if view.tail_start() < segment.summary().covers.offset {
+                view.adopt(segment);
+            }
+        }
+    }
+
+    /// `None` if it is bad: an index is a convenience.
+    fn open_segment(&self, offset: u64, len: u64) -> Option<Segment> {
+        let opened = Segment::open(&*self.file, self.header.file_id, offset, len, self.map_index);
+        opened.ok()
+    }
+
+    fn view_mut(&self) -> RwLockWriteGuard<'_, View> {
+        self.view.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the log is still the one that was read, and not that of another file written over it in place. The
     /// chain makes the last record vouch for all before it.
     pub(super) fn is_same_log(&self) -> io::Result<bool> {
+        let last = self.view().last_record();
+        self.is_at(last)
+    }
+
+    /// Whether this is the last record of the log, or the file header its beginning.
+    fn is_at(&self, last: Option<(u64, u32)>) -> io::Result<bool> {
         let mut bytes = Vec::new();
-        let Some((offset, crc)) = self.view().last_record() else {
+        let Some((offset, crc)) = last else {
             read_at(&*self.file, &mut bytes, FILE_HEADER_LEN, 0)?;
             return Ok(bytes == self.header.encode());
         };

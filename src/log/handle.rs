@@ -68,7 +68,7 @@ pub enum Change {
 /// ```
 #[derive(Clone)]
 pub struct Log {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     settings: Settings,
 }
 
@@ -83,7 +83,7 @@ impl Log {
     /// process is creating the file and does not finish in time. `Io`, `ReadOnly` or `Full` as the system answers.
     #[expect(clippy::needless_pass_by_value, reason = "options are made for one handle and read better without `&`")]
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self> {
-        let env = Env { clock: Arc::clone(&options.clock), ..Env::default() };
+        let env = Env { clock: Arc::clone(&options.clock), map_index: options.map_index, ..Env::default() };
         Self::open_in(env, path.as_ref(), &options)
     }
 
@@ -330,8 +330,9 @@ impl Log {
         Iter::new(Arc::clone(&self.shared))
     }
 
-    /// Removes everything. Costs one append, whatever the size; the space comes back before it returns where the disk
-    /// allows, else with the next compaction.
+    /// Removes everything. Costs one append, whatever the size. The space comes back before it returns if the file is
+    /// no larger than 16 MiB and the disk allows; else a compaction follows in a thread of its own, or at
+    /// [`close`](Self::close).
     ///
     /// # Errors
     /// As [`put`](Self::put); on a full disk an empty file takes the place of the full one.
@@ -342,8 +343,14 @@ impl Log {
             }
             result => result?,
         }
-        // The entries are gone; that the space comes back too is worth a try and no error.
-        let _ = self.shared.compact(Keep::Live, &self.settings);
+        if self.shared.compaction_is_due(&self.shared.generation()) && self.shared.env.background {
+            // Giving back the space of a large file takes a while.
+            self.shared.start_background();
+            self.shared.wake_background();
+        } else {
+            // The entries are gone; that the space comes back too is worth a try and no error.
+            let _ = self.shared.compact(Keep::Live, &self.settings);
+        }
         Ok(())
     }
 
@@ -360,6 +367,19 @@ impl Log {
     /// `NAME.larder.new`; else as [`put`](Self::put).
     pub fn compact(&self) -> Result<()> {
         self.shared.compact(Keep::Live, &self.settings)
+    }
+
+    /// Writes an index of the log as it is now, so that opening it reads only what comes after.
+    ///
+    /// This happens by itself, in a thread of its own once more than 16 MiB and more than twice the size of the last
+    /// index were written, and when the log is closed after more than 1 MiB with more than 1,024 keys. The index takes
+    /// about 24 bytes for each entry; a compaction drops older ones. Everything written before is durable when this
+    /// returns. A crash meanwhile leaves the file as it was, or with an index that is not used.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn checkpoint(&self) -> Result<()> {
+        self.shared.checkpoint(&self.settings)
     }
 
     /// Returns once everything that was written, with `fast_save` too, is on the medium.
@@ -413,7 +433,7 @@ impl Log {
     }
 
     /// Without the background compaction that a clear makes due: the caller compacts.
-    fn append_clear(&self) -> Result<()> {
+    pub(super) fn append_clear(&self) -> Result<()> {
         if self.settings.fast_save {
             self.shared.start_background();
         }
@@ -433,7 +453,7 @@ impl Log {
     }
 
     fn acknowledge(&self, guard: WriteGuard, ticket: Option<u64>) -> Result<()> {
-        let due = self.shared.compaction_is_due(&guard.generation);
+        let due = self.shared.compaction_is_due(&guard.generation) || self.shared.checkpoint_is_due(&guard.generation);
         if due || self.settings.fast_save {
             self.shared.start_background();
         }

@@ -3,8 +3,8 @@
 use super::{
     fields::{Fields, crc32, crc32_at},
     layout::{
-        FILE_HEADER_LEN, FILE_MAGIC, HEADER_COPY_AT, INCOMPAT_KNOWN, LOG_START, MAJOR, PAGE_LEN, RO_COMPAT_KNOWN,
-        SLOT_LEN, SLOT_OFFSETS,
+        FILE_HEADER_LEN, FILE_MAGIC, HEADER_COPY_AT, INCOMPAT_KNOWN, LOG_START, MAJOR, PAGE_LEN, RECORD_ALIGN,
+        RECORD_HEADER_LEN, RO_COMPAT_KNOWN, SLOT_LEN, SLOT_OFFSETS,
     },
 };
 use siphasher::sip128::SipHasher13;
@@ -138,6 +138,15 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    /// Whether it names an index segment that a writer of this version may have written.
+    pub(super) fn names_index(&self) -> bool {
+        let aligned = self.index_off.is_multiple_of(PAGE_LEN) && self.index_len.is_multiple_of(PAGE_LEN);
+        let covers = self.covers >= LOG_START && self.covers.is_multiple_of(RECORD_ALIGN);
+        let before = self.covers.checked_add(RECORD_HEADER_LEN as u64).is_some_and(|end| end <= self.index_off);
+        let end = self.index_off.checked_add(self.index_len);
+        aligned && covers && before && self.index_len >= 2 * PAGE_LEN && end.is_some_and(|end| end <= self.synced)
+    }
+
     fn encode(&self, file_id: u64, offset: u64) -> [u8; SLOT_LEN] {
         let body = [
             &self.seq.to_le_bytes()[..],

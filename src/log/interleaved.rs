@@ -4,6 +4,7 @@ use super::{
     Log, Options,
     disk::{Access, Disk, DiskFile, Stat},
     env::Env,
+    map::Map,
     real_disk::RealDisk,
 };
 use crate::ErrorKind;
@@ -108,6 +109,10 @@ impl DiskFile for HookedFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn map(&self, offset: u64, len: usize) -> io::Result<Option<Map>> {
+        self.0.map(offset, len)
     }
 
     fn try_lock(&self) -> io::Result<bool> {

@@ -1,12 +1,6 @@
 //! [`Iter`]: the values of a log with their heads.
 
-use super::{
-    entry::Head,
-    generation::Generation,
-    read::Want,
-    shared::Shared,
-    view::{Loc, Role},
-};
+use super::{entry::Head, generation::Generation, read::Want, shared::Shared, snapshot::Snapshot, view::Role};
 use crate::Result;
 use std::{fmt, sync::Arc};
 
@@ -18,7 +12,7 @@ pub struct Iter {
 
 enum State {
     Fresh,
-    Listing { generation: Arc<Generation>, rest: std::vec::IntoIter<Loc> },
+    Listing { generation: Arc<Generation>, rest: Box<Snapshot> },
     Done,
 }
 
@@ -29,9 +23,8 @@ impl Iter {
 
     fn begin(&mut self) -> Result<()> {
         let generation = self.shared.current()?;
-        let all = generation.view().in_log_order();
-        let values: Vec<_> = all.into_iter().map(|(_, loc)| loc).filter(|loc| loc.role == Role::Value).collect();
-        self.state = State::Listing { generation, rest: values.into_iter() };
+        let rest = Box::new(generation.snapshot()?);
+        self.state = State::Listing { generation, rest };
         Ok(())
     }
 }
@@ -53,7 +46,13 @@ impl Iterator for Iter {
             return Some(Err(error));
         }
         let State::Listing { generation, rest } = &mut self.state else { return None };
-        for loc in rest {
+        loop {
+            let loc = match rest.next(generation, &self.shared.counters) {
+                Ok(Some((_, loc))) if loc.role == Role::Value => loc,
+                Ok(Some(_)) => continue,
+                Ok(None) => return None,
+                Err(error) => return Some(Err(error)),
+            };
             match generation.read(loc, None, Want::Head, &self.shared.counters) {
                 Ok(Some(read)) => return Some(Ok((read.key.to_vec(), read.into_head(generation)))),
                 // A record that fails its checksum is not there.
@@ -61,6 +60,5 @@ impl Iterator for Iter {
                 Err(error) => return Some(Err(error)),
             }
         }
-        None
     }
 }

@@ -34,6 +34,20 @@ pub(super) const FLAG_EXTENTS: u8 = 1 << 2;
 pub(super) const FLAG_AUX: u8 = 1 << 3;
 pub(super) const FLAGS_KNOWN: u8 = FLAG_MORE | FLAG_SKIPPABLE | FLAG_EXTENTS | FLAG_AUX;
 
+/// An index segment: one page that sums it up, then pages of entries.
+pub(super) const INDEX_PAGE_HEADER_LEN: usize = 16;
+pub(super) const INDEX_ENTRY_LEN: usize = 16;
+pub(super) const INDEX_ENTRIES_MAX: usize = 255;
+/// Entries that a writer puts into a page on average: two thirds, so that few pages overflow.
+pub(super) const INDEX_ENTRIES_MEAN: usize = 170;
+/// The page is full, and entries of it stand in the next one.
+pub(super) const INDEX_FLAG_OVERFLOW: u16 = 1;
+pub(super) const INDEX_FLAG_SUMMARY: u16 = 1 << 1;
+/// How the second half of an index entry is divided, from its low bits up: place, length class, check bits.
+pub(super) const INDEX_OFFSET_BITS: u32 = 45;
+pub(super) const INDEX_CLASS_BITS: u32 = 6;
+pub(super) const INDEX_CHECK_BITS: u32 = 13;
+
 /// Stored as is.
 pub(super) const CODEC_RAW: u8 = 0;
 
@@ -51,7 +65,9 @@ const _: () = assert!(LOG_START.is_multiple_of(PAGE_LEN) && PAGE_LEN.is_multiple
 const _: () = assert!((RECORD_HEADER_LEN as u64).is_multiple_of(RECORD_ALIGN));
 const _: () = assert!(SLOT_OFFSETS[1] + PAGE_LEN == LOG_START);
 const _: () = assert!(HEADER_COPY_AT + FILE_HEADER_LEN as u64 <= PAGE_LEN && HEADER_COPY_AT >= SLOT_LEN as u64);
-const _: () = assert!(FILE_MAX / RECORD_ALIGN <= 1 << 45);
+const _: () = assert!(FILE_MAX / RECORD_ALIGN <= 1 << INDEX_OFFSET_BITS);
+const _: () = assert!(INDEX_OFFSET_BITS + INDEX_CLASS_BITS + INDEX_CHECK_BITS == u64::BITS);
+const _: () = assert!((INDEX_PAGE_HEADER_LEN + INDEX_ENTRIES_MAX * INDEX_ENTRY_LEN) as u64 == PAGE_LEN);
 
 /// The next offset at which a record may begin.
 pub(super) const fn align_up(offset: u64) -> u64 {

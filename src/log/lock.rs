@@ -156,7 +156,7 @@ impl Shared {
         if generation.has_shrunk(stat.size) || !in_doubt && !generation.is_same_log().map_err(failed)? {
             return Ok(false);
         }
-        match generation.catch_up_or_doubt(&self.path, &stat)? {
+        match generation.catch_up_or_doubt(&stat)? {
             // A file that was cut short at the border of a batch looks whole; only the slots know better.
             CaughtUp::Complete if generation.seen() < generation.slots().synced() => {
                 generation.check_cut(&self.path).map(|()| true)

@@ -6,6 +6,7 @@ mod append;
 mod background;
 mod batch;
 mod check;
+mod checkpoint;
 mod clock;
 mod commit;
 mod compact;
@@ -20,11 +21,15 @@ pub mod fuzz;
 mod generation;
 mod handle;
 mod header;
+mod index;
+#[cfg(test)]
+mod indexed;
 #[cfg(test)]
 mod interleaved;
 mod iter;
 mod layout;
 mod lock;
+mod map;
 mod new_file;
 mod open;
 mod options;
@@ -35,9 +40,11 @@ mod real_disk;
 mod record;
 mod repair;
 mod repoint;
+mod segment;
 mod shared;
 #[cfg(test)]
 mod sim;
+mod snapshot;
 mod stats;
 #[cfg(test)]
 mod tests;

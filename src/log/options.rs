@@ -31,6 +31,7 @@ pub struct Options {
     pub(super) on_damage: OnDamage,
     pub(super) lock_timeout: Duration,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) map_index: bool,
 }
 
 impl Options {
@@ -43,6 +44,7 @@ impl Options {
             on_damage: OnDamage::default(),
             lock_timeout: Duration::from_secs(5),
             clock: Arc::new(SystemClock),
+            map_index: true,
         }
     }
 
@@ -78,6 +80,18 @@ impl Options {
     #[must_use]
     pub fn lock_timeout(mut self, limit: Duration) -> Self {
         self.lock_timeout = limit;
+        self
+    }
+
+    /// Whether the index of a large file is mapped into memory, which saves a system call in each look-up, or read.
+    /// Default: mapped.
+    ///
+    /// Values are never mapped. A program that other programs must not be able to end by cutting the file short in
+    /// place, as `cp` over it does, while a look-up is under way (SIGBUS) has it read. The first handle of a file in a
+    /// process decides.
+    #[must_use]
+    pub fn map_index(mut self, map_index: bool) -> Self {
+        self.map_index = map_index;
         self
     }
 

@@ -38,6 +38,18 @@ pub(super) enum Bug {
     CreateUnsynced,
     /// CLEAR forgets aliases, not values.
     ClearKeepsValues,
+    /// A slot names an index that is not synced.
+    IndexUnsynced,
+    /// An index claims to cover what was written while it was made.
+    IndexAhead,
+    /// A DELETE does not hide what an index says of the key.
+    DeleteKeepsIndexed,
+    /// A CLEAR does not hide what an index says.
+    ClearKeepsIndexed,
+    /// A page of an index that fails its checksum counts as one without the key.
+    BadPageIsMiss,
+    /// A full page of an index does not say that entries stand in the next one.
+    OverflowUnmarked,
 }
 
 #[cfg(test)]

@@ -59,17 +59,18 @@ impl Generation {
     pub(super) fn is_visible(&self, loc: Loc, counters: &Counters) -> Result<bool> {
         let Some(own) = self.present(loc, counters)? else { return Ok(false) };
         let Some((target, bound)) = own.bond else { return Ok(true) };
-        let target = incarnation_of(target, |hash| self.present_in_map(hash, counters))?;
+        let target = incarnation_of(target, |hash| self.present_in_log(hash, counters))?;
         Ok(target.is_some_and(|target| Present::is_bound_to(bound, target)))
     }
 
     /// Whether an alias leads somewhere or may come to.
     pub(super) fn is_in_being(&self, hash: u128, counters: &Counters) -> Result<bool> {
-        Ok(incarnation_of(hash, |hash| self.present_in_map(hash, counters))?.is_some())
+        Ok(incarnation_of(hash, |hash| self.present_in_log(hash, counters))?.is_some())
     }
 
-    fn present_in_map(&self, hash: u128, counters: &Counters) -> Result<Option<Present>> {
-        let loc = self.view().find(hash);
+    /// What the newest record of a key says of its presence.
+    pub(super) fn present_in_log(&self, hash: u128, counters: &Counters) -> Result<Option<Present>> {
+        let loc = self.find(hash)?;
         loc.map_or(Ok(None), |loc| self.present(loc, counters))
     }
 }

@@ -6,10 +6,12 @@ use super::{
     entry::{Entry, Head, Times, Version},
     fields::crc32,
     generation::Generation,
+    index::Place,
     layout::{ALIAS_HOPS_MAX, CODEC_RAW, RECORD_HEADER_LEN},
     record::{Extent, Kind, RecordHeader},
     shared::Counters,
-    view::{Loc, Role},
+    view::{Loc, Role, Sought},
+    walk::Found,
 };
 use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
@@ -72,7 +74,16 @@ impl Generation {
 
     /// Reads the record at a place. `None` if it is another key's or fails a checksum, which is counted.
     pub(super) fn read(&self, loc: Loc, key: Option<&[u8]>, want: Want, counters: &Counters) -> Result<Option<Read>> {
-        match self.read_record(loc, key, want) {
+        self.read_spot(
+            Spot { offset: loc.offset, len: loc.len, end: loc.offset + loc.len, loc: Some(loc) },
+            key,
+            want,
+            counters,
+        )
+    }
+
+    fn read_spot(&self, spot: Spot, key: Option<&[u8]>, want: Want, counters: &Counters) -> Result<Option<Read>> {
+        match self.read_record(spot, key, want) {
             Ok(Ok(read)) => Ok(Some(read)),
             Ok(Err(Unusable::OtherKey)) => Ok(None),
             Ok(Err(Unusable::Unsound)) => {
@@ -86,30 +97,28 @@ impl Generation {
             }
             Err(error) => {
                 let message = format!("cannot read an entry: {error}");
-                Err(Error::new(ErrorKind::Io, message).with_offset(loc.offset).with_source(error))
+                Err(Error::new(ErrorKind::Io, message).with_offset(spot.offset).with_source(error))
             }
         }
     }
 
-    fn read_record(&self, loc: Loc, key: Option<&[u8]>, want: Want) -> io::Result<Result<Read, Unusable>> {
+    fn read_record(&self, spot: Spot, key: Option<&[u8]>, want: Want) -> io::Result<Result<Read, Unusable>> {
         // Most heads are short; one that is not costs a second read.
         const HEAD_GUESS: u64 = 4096;
         let first = match want {
-            Want::Body => loc.len,
-            Want::Head => loc.len.min(HEAD_GUESS + key.map_or(0, <[u8]>::len) as u64),
+            Want::Body => spot.len,
+            Want::Head => spot.len.min(HEAD_GUESS + key.map_or(0, <[u8]>::len) as u64),
         };
-        let mut record = read_exact_at(&*self.file, length(first)?, loc.offset)?;
-        let Ok(header) = RecordHeader::decode(&record, self.header.file_id, loc.offset) else {
+        let mut record = read_exact_at(&*self.file, length(first)?, spot.offset)?;
+        let Ok(header) = RecordHeader::decode(&record, self.header.file_id, spot.offset) else {
             return Ok(Err(Unusable::Unsound));
         };
-        if header.total_len() != loc.len {
-            return Ok(Err(Unusable::Unsound));
-        }
+        let Some(loc) = spot.settle(&header) else { return Ok(Err(Unusable::Unsound)) };
         let head_end = length(RECORD_HEADER_LEN as u64 + header.head_part_len())?;
         let whole_body = want == Want::Body || header.kind == Kind::Alias;
         let needed = if whole_body { head_end + length(header.body_part_len())? } else { head_end };
         if record.len() < needed {
-            record = read_exact_at(&*self.file, needed, loc.offset)?;
+            record = read_exact_at(&*self.file, needed, spot.offset)?;
         }
         let record = Bytes::from(record);
         let key_end = RECORD_HEADER_LEN + header.key_len as usize;
@@ -155,32 +164,77 @@ impl Generation {
 
     /// Reads a key, following aliases to a value.
     pub(super) fn resolve(&self, key: &[u8], want: Want, counters: &Counters) -> Result<Option<Read>> {
-        let Some(mut loc) = self.view().find(self.header.hash(key)) else { return Ok(None) };
-        let mut key = Bytes::copy_from_slice(key);
-        for _ in 0..=ALIAS_HOPS_MAX {
-            let Some(read) = self.read(loc, Some(&key), want, counters)? else { return Ok(None) };
-            if loc.role != Role::Alias {
-                return read.decodable(want).map(Some);
+        let Some(mut read) = self.read_key(key, want, counters)? else { return Ok(None) };
+        for _ in 0..ALIAS_HOPS_MAX {
+            if read.loc.role != Role::Alias {
+                break;
             }
-            let Some(target) = self.target_of(&read) else { return Ok(None) };
-            (loc, key) = (target, read.body);
+            let bound = read.header.raw_len;
+            let Some(target) = self.read_key(&read.body, want, counters)? else { return Ok(None) };
+            // An alias leads to the incarnation of its target that it was made for, or to any if there was none.
+            if bound != 0 && bound != target.loc.incarnation {
+                return Ok(None);
+            }
+            read = target;
         }
-        Ok(None)
+        if read.loc.role == Role::Alias { Ok(None) } else { read.decodable(want).map(Some) }
     }
 
     /// Reads a key itself. An alias whose target is gone is not there.
     pub(super) fn read_own(&self, key: &[u8], want: Want, counters: &Counters) -> Result<Option<Read>> {
-        let Some(loc) = self.view().find(self.header.hash(key)) else { return Ok(None) };
-        let read = self.read(loc, Some(key), want, counters)?;
-        let visible = read.is_some() && self.is_visible(loc, counters)?;
-        read.filter(|_| visible).map(|read| read.decodable(want)).transpose()
+        let Some(read) = self.read_key(key, want, counters)? else { return Ok(None) };
+        if self.is_visible(read.loc, counters)? { read.decodable(want).map(Some) } else { Ok(None) }
     }
 
-    /// The place of the key that an alias leads to, if that is still the one it was made for.
-    fn target_of(&self, alias: &Read) -> Option<Loc> {
-        let target = self.view().find(self.header.hash(&alias.body))?;
-        let promised = alias.header.raw_len;
-        (promised == 0 || promised == target.incarnation).then_some(target)
+    /// Reads the newest record of a key.
+    fn read_key(&self, key: &[u8], want: Want, counters: &Counters) -> Result<Option<Read>> {
+        let hash = self.header.hash(key);
+        loop {
+            let segment = match self.view().find(hash) {
+                Sought::Absent => return Ok(None),
+                Sought::At(loc) => return self.read(loc, Some(key), want, counters),
+                Sought::Indexed(segment) => segment,
+            };
+            let Ok(places) = segment.find(&*self.file, hash) else {
+                self.drop_index(&segment)?;
+                continue;
+            };
+            for place in places {
+                let spot = Spot::indexed(place, segment.summary().covers.offset);
+                if let Some(read) = self.read_spot(spot, Some(key), want, counters)? {
+                    return Ok(Some(read));
+                }
+            }
+            return Ok(None);
+        }
+    }
+}
+
+/// Where to read a record, and what is known of it before.
+#[derive(Debug, Clone, Copy)]
+struct Spot {
+    offset: u64,
+    /// Of the whole record; where an index names it, no more than this and than it covers.
+    len: u64,
+    /// It ends here at the latest.
+    end: u64,
+    loc: Option<Loc>,
+}
+
+impl Spot {
+    fn indexed(place: Place, covers: u64) -> Self {
+        let len = place.len_max().min(covers.saturating_sub(place.offset()));
+        Self { offset: place.offset(), len, end: covers, loc: None }
+    }
+
+    /// The place of the record whose header stands here; `None` if that is not the one that was expected.
+    fn settle(&self, header: &RecordHeader) -> Option<Loc> {
+        if let Some(loc) = self.loc {
+            return (header.total_len() == loc.len).then_some(loc);
+        }
+        let entry = matches!(header.kind, Kind::Put | Kind::Alias);
+        let fits = self.offset + header.total_len() <= self.end;
+        (entry && fits).then(|| Loc::of(&Found { offset: self.offset, header: *header }))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{
     disk::{Access, Disk, DiskFile, Stat},
     generation::folder_of,
+    map::Map,
 };
 use rustix::{
     buffer::spare_capacity,
@@ -119,6 +120,10 @@ impl DiskFile for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn map(&self, offset: u64, len: usize) -> io::Result<Option<Map>> {
+        Map::sealed(&self.0, offset, len).map(Some)
     }
 
     fn try_lock(&self) -> io::Result<bool> {

@@ -16,7 +16,7 @@ use super::{
     walk::{Look, Position, Walk},
 };
 use crate::{Error, ErrorKind, Result};
-use std::{io, path::Path, sync::atomic::Ordering, time::Duration};
+use std::{collections::HashMap, io, path::Path, sync::atomic::Ordering, time::Duration};
 
 /// What [`repair`] saved and what it could not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub(super) fn repair_in(env: &Env, from: &Path, to: &Path) -> Result<RepairRepor
     let header = find_header(&*file, from)?;
     let (view, lost_bytes, found_by_search) = salvage(&*file, &header, stat.size).map_err(failed)?;
     let void_batches = view.void_batches().len() as u64;
-    let old = Generation::salvaged(env, file, stat, header, view);
+    let old = Generation::salvaged(env, from, file, stat, header, view);
 
     let to = env.disk.resolve(to).map_err(|error| Error::io("open the folder of the new file", to, error))?;
     if env.disk.stat_path(&to).map_err(|error| Error::io("look up the new file", &to, error))?.is_some() {
@@ -86,7 +86,7 @@ pub(super) fn repair_in(env: &Env, from: &Path, to: &Path) -> Result<RepairRepor
     let new_header = new_header(env, header.file_id, Some(header.hash_key))?;
     new.begin(&new_header)?;
     let counters = Counters::default();
-    let mut copier = Copier::new(from, &counters, &old, &new, new_header);
+    let mut copier = Copier::new(env, from, &counters, &old, &new, new_header);
     copier.salvage = true;
     copier.copy_live(i64::MIN)?;
     let unreadable = copier.unreadable + counters.unsound.load(Ordering::Relaxed);
@@ -138,7 +138,7 @@ pub(super) fn salvage(file: &dyn DiskFile, header: &FileHeader, size: u64) -> io
     loop {
         let mut walk = Walk::new(file, header.file_id, size, from, Look::Everything);
         while let Ok(batch) = walk.next_batch() {
-            view.publish(&batch, walk.position());
+            view.publish(&batch, walk.position(), &HashMap::new());
         }
         let stopped = walk.position().offset;
         // Where a walk began and got nowhere, nothing can begin; nor in a batch whose end is missing.

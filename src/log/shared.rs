@@ -49,10 +49,14 @@ pub(super) struct Shared {
     path_checked_ms: AtomicU64,
     /// When a compaction that failed may be tried again, in monotonic milliseconds.
     pub(super) compact_not_before_ms: AtomicU64,
+    /// The same for an index.
+    pub(super) checkpoint_not_before_ms: AtomicU64,
     /// Bytes that may be written before the free space is asked for again.
     pub(super) space: Mutex<u64>,
     /// Held by whoever opens the next generation, so that readers can go on with this one meanwhile.
     pub(super) reopening: Mutex<()>,
+    /// Held by whoever makes an index.
+    pub(super) checkpointing: Mutex<()>,
     /// The thread for work in the background, once one was wanted, and the process that started it.
     pub(super) background: Mutex<Option<(u32, Thread)>>,
     pub(super) counters: Counters,
@@ -108,7 +112,9 @@ impl Shared {
             space: Mutex::new(0),
             background: Mutex::new(None),
             compact_not_before_ms: AtomicU64::new(0),
+            checkpoint_not_before_ms: AtomicU64::new(0),
             reopening: Mutex::new(()),
+            checkpointing: Mutex::new(()),
             counters: Counters::default(),
             opened_at,
         })
@@ -152,7 +158,7 @@ impl Shared {
         if self.path_check_is_due() && !(self.names(generation)? && generation.is_intact()) {
             return Ok(false);
         }
-        let caught_up = generation.catch_up(&self.path, stat)?;
+        let caught_up = generation.catch_up(stat)?;
         let sealed = generation.view().sealed();
         Ok(caught_up != CaughtUp::Shrunk && (!sealed || self.names(generation)?))
     }

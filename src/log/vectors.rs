@@ -7,9 +7,9 @@ use super::{
     Clock, Log, Options, Times, Write,
     check::check,
     env::Env,
-    fields::{crc32, crc32_at},
+    fields::crc32,
     generation::Generation,
-    header::FileHeader,
+    header::{FileHeader, Slots},
     layout::{
         FLAG_AUX, FLAG_EXTENTS, FLAG_MORE, FLAG_SKIPPABLE, HEADER_COPY_AT, LOG_START, PAGE_LEN, RECORD_HEADER_LEN,
         SLOT_OFFSETS, align_up,
@@ -129,14 +129,6 @@ impl Forge {
         header.flags = flags;
         self.record(header, b"", b"", body)
     }
-
-    fn slot(&mut self, which: usize, fields: [u64; 7], covers_crc: u32) {
-        let at = usize::try_from(SLOT_OFFSETS[which]).unwrap();
-        let mut slot: Vec<u8> = fields.iter().flat_map(|field| field.to_le_bytes()).collect();
-        slot.extend(covers_crc.to_le_bytes());
-        slot.extend(crc32_at(self.header.file_id, SLOT_OFFSETS[which], &slot).to_le_bytes());
-        self.bytes[at..at + slot.len()].copy_from_slice(&slot);
-    }
 }
 
 /// The file that section 26 of FORMAT.md shows byte by byte.
@@ -208,39 +200,34 @@ fn void_batch() -> Vec<u8> {
     forge.bytes
 }
 
-fn index() -> Vec<u8> {
-    let mut forge = Forge::new();
-    let placed: Vec<(u128, u64)> =
-        ["a", "b", "c"].iter().map(|key| (forge.header.hash(key.as_bytes()), forge.put(key, "indexed"))).collect();
-    let (covers, covers_crc) = (forge.at(), forge.chain);
-    let record = forge.at();
-    let page_at = (record + RECORD_HEADER_LEN as u64).next_multiple_of(PAGE_LEN);
-    let mut entries: Vec<(u64, u64)> = placed
-        .iter()
-        .map(|(hash, offset)| {
-            let (low, high) = (hash & u128::from(u64::MAX), hash >> 64);
-            let half = |half: u128| u64::try_from(half).unwrap();
-            (half(low), (offset / 8) | (half(high) >> 45 << 45))
-        })
-        .collect();
-    entries.sort_unstable();
-    let mut page = Vec::new();
-    page.extend(3_u16.to_le_bytes());
-    page.extend(0_u16.to_le_bytes());
-    page.extend(1_u32.to_le_bytes());
-    page.extend(0_u32.to_le_bytes());
-    page.extend(entries.iter().flat_map(|(h1, place)| [h1.to_le_bytes(), place.to_le_bytes()].concat()));
-    page.resize(usize::try_from(PAGE_LEN).unwrap() - 4, 0);
-    let crc = crc32_at(forge.header.file_id, page_at, &page);
-    let mut body = vec![0; usize::try_from(page_at - record).unwrap() - RECORD_HEADER_LEN];
-    body.extend(crc.to_le_bytes());
-    body.extend(page);
-    forge.bare(Kind::Index, 0, &body);
-    let synced = forge.at();
-    forge.slot(0, [1, page_at, PAGE_LEN, covers, covers - LOG_START, 3, synced], covers_crc);
-    forge.put("b", "overwritten behind the index");
-    forge.put("d", "new behind the index");
-    forge.bytes
+fn index(log: &Log) {
+    for key in ["a", "b", "c"] {
+        log.put(key, "indexed").unwrap();
+    }
+    log.alias("to c", "c").unwrap();
+    log.checkpoint().unwrap();
+    log.put("b", "overwritten behind the index").unwrap();
+    log.put("d", "new behind the index").unwrap();
+    log.delete("a").unwrap();
+}
+
+/// An index, and behind it a CLEAR.
+fn index_cleared(log: &Log) {
+    index(log);
+    log.append_clear().unwrap();
+    log.put("e", "after the clear").unwrap();
+}
+
+/// Its page of entries fails its checksum, so that the index is not used.
+fn index_rotten() -> Vec<u8> {
+    let mut bytes = written(index);
+    let slot = Slots::decode([Some(&bytes[4096..4160]), Some(&bytes[8192..8256])], file_id(&bytes)).best().unwrap();
+    flip(&mut bytes, slot.index_off + PAGE_LEN + 20);
+    bytes
+}
+
+fn file_id(bytes: &[u8]) -> u64 {
+    FileHeader::decode(bytes).unwrap().file_id
 }
 
 fn chunks() -> Vec<u8> {
@@ -333,7 +320,9 @@ fn vectors() -> Vec<(&'static str, Vec<u8>)> {
         ("torn-tail", torn),
         ("rotten-body", rotten.bytes),
         ("slots-bad", slots_bad.bytes),
-        ("index", index()),
+        ("index", written(index)),
+        ("index-cleared", written(index_cleared)),
+        ("index-rotten", index_rotten()),
         ("chunks", chunks()),
         ("extents", extents()),
         ("touch", touch()),
@@ -354,7 +343,8 @@ fn describe(path: &Path) -> String {
     let generation = Generation::load(&env(), path, file).unwrap();
     let counters = Counters::default();
     let mut entries: Vec<(Vec<u8>, Value)> = Vec::new();
-    for (_, loc) in generation.view().in_log_order() {
+    let mut entries_left = generation.snapshot().unwrap();
+    while let Some((_, loc)) = entries_left.next(&generation, &counters).unwrap() {
         let head = generation.read(loc, None, Want::Head, &counters).unwrap().unwrap();
         let (header, key) = (head.header, head.key.clone());
         let body = generation.read(loc, Some(&key), Want::Body, &counters).unwrap().map(|read| read.body);

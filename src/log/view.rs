@@ -1,13 +1,18 @@
-//! The in-memory map of a log: which record holds the newest state of each key.
+//! Where the newest state of each key stands: an index for what is old, a map in memory for what is new.
 
 use super::{
     header::FileHeader,
+    index::Summary,
     layout::LOG_START,
     plant::{Bug, planted},
     record::{Kind, RecordHeader},
+    segment::Segment,
     walk::{Batch, Found, Position},
 };
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 /// What the newest record of a key is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,10 +35,13 @@ pub(super) struct Loc {
     pub(super) role: Role,
 }
 
-/// All keys of a log up to a position.
+/// All keys of a log up to a position: the state below it that an index holds, and what was written since.
 #[derive(Debug)]
 pub(super) struct View {
-    map: HashMap<u128, Loc>,
+    base: Option<Arc<Segment>>,
+    tail: HashMap<u128, Touched>,
+    /// The place of the last CLEAR, which hides an index that covers less.
+    cleared_at: u64,
     position: Position,
     /// The last record's offset, to notice that somebody wrote another file over this one.
     last: Option<u64>,
@@ -47,11 +55,30 @@ pub(super) struct View {
     sealed: bool,
 }
 
+/// A key that the log names behind the index: its place, or none if it was deleted. Deleted keys are kept too where no
+/// index has them, since one that is being made at the moment may.
+#[derive(Debug, Clone, Copy)]
+struct Touched {
+    at: u64,
+    loc: Option<Loc>,
+}
+
+/// What a view knows of a key.
+#[derive(Debug)]
+pub(super) enum Sought {
+    Absent,
+    At(Loc),
+    /// Whatever the index says.
+    Indexed(Arc<Segment>),
+}
+
 impl View {
     /// A log without records.
     pub(super) fn new(header: &FileHeader) -> Self {
         Self {
-            map: HashMap::new(),
+            base: None,
+            tail: HashMap::new(),
+            cleared_at: 0,
             position: Position { offset: LOG_START, chain: header.crc },
             last: None,
             values: 0,
@@ -59,6 +86,26 @@ impl View {
             aux: 0,
             live_bytes: 0,
             newest_ms: i64::MIN,
+            records: 0,
+            void_batches: Vec::new(),
+            sealed: false,
+        }
+    }
+
+    /// The state of a log that an index holds.
+    pub(super) fn indexed(segment: Segment) -> Self {
+        let summary = *segment.summary();
+        Self {
+            base: Some(Arc::new(segment)),
+            tail: HashMap::new(),
+            cleared_at: 0,
+            position: summary.covers,
+            last: (summary.last >= LOG_START).then_some(summary.last),
+            values: summary.values,
+            aliases: summary.aliases,
+            aux: summary.aux,
+            live_bytes: summary.live_bytes,
+            newest_ms: summary.newest_ms,
             records: 0,
             void_batches: Vec::new(),
             sealed: false,
@@ -74,8 +121,11 @@ impl View {
         self.last.map(|offset| (offset, self.position.chain))
     }
 
-    pub(super) fn find(&self, hash: u128) -> Option<Loc> {
-        self.map.get(&hash).copied()
+    pub(super) fn find(&self, hash: u128) -> Sought {
+        match self.tail.get(&hash) {
+            Some(touched) => touched.loc.map_or(Sought::Absent, Sought::At),
+            None => self.visible_base().map_or(Sought::Absent, |segment| Sought::Indexed(Arc::clone(segment))),
+        }
     }
 
     /// Values that are not the upper layer's bookkeeping.
@@ -92,11 +142,26 @@ impl View {
     }
 
     pub(super) fn entries(&self) -> u64 {
-        self.map.len() as u64
+        self.values + self.aliases + self.aux
     }
 
     pub(super) fn records(&self) -> u64 {
         self.records
+    }
+
+    /// The index below, if there is one.
+    pub(super) fn segment(&self) -> Option<&Arc<Segment>> {
+        self.base.as_ref()
+    }
+
+    /// Where the log behind the index begins.
+    pub(super) fn tail_start(&self) -> u64 {
+        self.segment().map_or(LOG_START, |segment| segment.summary().covers.offset)
+    }
+
+    /// The keys that were written behind the index.
+    pub(super) fn tail_keys(&self) -> usize {
+        self.tail.len()
     }
 
     /// First offsets of the batches that a failing checksum voids.
@@ -114,15 +179,46 @@ impl View {
         self.sealed
     }
 
-    /// All entries in log order.
-    pub(super) fn in_log_order(&self) -> Vec<(u128, Loc)> {
-        let mut all: Vec<_> = self.map.iter().map(|(hash, loc)| (*hash, *loc)).collect();
-        all.sort_unstable_by_key(|(_, loc)| loc.offset);
-        all
+    /// What an index made now would say of the log.
+    pub(super) fn summary(&self) -> Summary {
+        Summary {
+            covers: self.position,
+            last: self.last.unwrap_or(0),
+            live_bytes: self.live_bytes,
+            values: self.values,
+            aliases: self.aliases,
+            aux: self.aux,
+            newest_ms: self.newest_ms,
+        }
     }
 
-    /// Takes in the batch that ends at `position`.
-    pub(super) fn publish(&mut self, batch: &Batch, position: Position) {
+    /// The entries behind the index in log order, and the keys whose indexed state does not count any more.
+    pub(super) fn tail_snapshot(&self) -> (Vec<(u128, Loc)>, HashSet<u128>) {
+        let mut live: Vec<_> =
+            self.tail.iter().filter_map(|(hash, touched)| touched.loc.map(|loc| (*hash, loc))).collect();
+        live.sort_unstable_by_key(|(_, loc)| loc.offset);
+        let hiding = if self.visible_base().is_some() { self.tail.keys().copied().collect() } else { HashSet::new() };
+        (live, hiding)
+    }
+
+    /// The index, unless a CLEAR hides it.
+    pub(super) fn visible_base(&self) -> Option<&Arc<Segment>> {
+        let hidden = |segment: &&Arc<Segment>| self.cleared_at >= segment.summary().covers.offset;
+        self.base.as_ref().filter(|segment| !hidden(segment) || planted(Bug::ClearKeepsIndexed))
+    }
+
+    /// The keys of a batch whose indexed state it replaces or removes.
+    pub(super) fn uncovers(&self, batch: &Batch) -> Vec<u128> {
+        if self.visible_base().is_none() {
+            return Vec::new();
+        }
+        let touches = |found: &&Found| matches!(found.header.kind, Kind::Put | Kind::Alias | Kind::Delete);
+        let hashes = batch.records.iter().filter(touches).map(|found| found.header.key_hash);
+        hashes.filter(|hash| !self.tail.contains_key(hash)).collect()
+    }
+
+    /// Takes in the batch that ends at `position`; `replaced` is the indexed state of the keys that it `uncovers`.
+    pub(super) fn publish(&mut self, batch: &Batch, position: Position, replaced: &HashMap<u128, Loc>) {
         if let Some(first) = batch.records.first().filter(|_| !batch.unsound.is_empty()) {
             self.void_batches.push(first.offset);
         }
@@ -135,46 +231,76 @@ impl View {
                 !batch.unsound.is_empty()
             };
             if !void {
-                self.apply(found);
+                self.apply(found, replaced);
             }
         }
         self.position = position;
     }
 
-    fn apply(&mut self, found: &Found) {
+    fn apply(&mut self, found: &Found, replaced: &HashMap<u128, Loc>) {
         let header = &found.header;
         match header.kind {
             Kind::Put | Kind::Alias => {
-                self.insert(header.key_hash, Loc::of(found));
+                let loc = Loc::of(found);
+                self.touch(header.key_hash, found.offset, Some(loc), replaced);
                 self.newest_ms = self.newest_ms.max(header.created_ms);
             }
-            Kind::Delete => self.remove(header.key_hash),
-            Kind::Clear => self.clear(),
+            Kind::Delete => self.touch(header.key_hash, found.offset, None, replaced),
+            Kind::Clear => self.clear(found.offset),
             Kind::Seal => self.sealed = true,
             Kind::Chunk | Kind::Index | Kind::Touch | Kind::Skipped(_) => {}
         }
     }
 
-    fn insert(&mut self, hash: u128, loc: Loc) {
-        self.remove(hash);
+    fn touch(&mut self, hash: u128, at: u64, loc: Option<Loc>, replaced: &HashMap<u128, Loc>) {
+        let old = match self.tail.get(&hash) {
+            Some(touched) => touched.loc,
+            // A CLEAR in the same batch may have hidden what was found for it.
+            None => self.visible_base().and_then(|_| replaced.get(&hash).copied()),
+        };
+        if let Some(old) = old {
+            self.live_bytes -= old.weight().min(self.live_bytes);
+            let counter = self.counter(old.role);
+            *counter = counter.saturating_sub(1);
+        }
+        if let Some(loc) = loc {
+            self.live_bytes += loc.weight();
+            *self.counter(loc.role) += 1;
+        }
+        if loc.is_none() && planted(Bug::DeleteKeepsIndexed) {
+            self.tail.remove(&hash);
+        } else {
+            self.tail.insert(hash, Touched { at, loc });
+        }
+    }
+
+    /// Counts an entry that a compaction has copied, and whose key the index that it makes will hold.
+    pub(super) fn count(&mut self, found: &Found, position: Position) {
+        let loc = Loc::of(found);
+        self.records += 1;
         self.live_bytes += loc.weight();
         *self.counter(loc.role) += 1;
-        self.map.insert(hash, loc);
+        self.newest_ms = self.newest_ms.max(found.header.created_ms);
+        self.last = Some(found.offset);
+        self.position = position;
     }
 
-    fn remove(&mut self, hash: u128) {
-        if let Some(old) = self.map.remove(&hash) {
-            self.live_bytes -= old.weight();
-            *self.counter(old.role) -= 1;
-        }
+    /// Stands on a newer index from now on, and forgets what that holds.
+    pub(super) fn adopt(&mut self, segment: Segment) {
+        let covers = segment.summary().covers.offset;
+        debug_assert!(covers <= self.position.offset, "an index cannot be ahead of the log");
+        self.tail.retain(|_, touched| touched.at >= covers);
+        self.tail.shrink_to_fit();
+        self.base = Some(Arc::new(segment));
     }
 
-    fn clear(&mut self) {
+    fn clear(&mut self, at: u64) {
         if planted(Bug::ClearKeepsValues) {
-            self.map.retain(|_, loc| loc.role != Role::Alias);
+            self.tail.retain(|_, touched| touched.loc.is_some_and(|loc| loc.role != Role::Alias));
             return;
         }
-        self.map = HashMap::new();
+        self.tail = HashMap::new();
+        self.cleared_at = at;
         (self.values, self.aliases, self.aux, self.live_bytes) = (0, 0, 0, 0);
     }
 

@@ -182,7 +182,7 @@ fn explain(mut account: Account, event: &Event<'_>, mint: &mut Mint) -> Result<V
         (outcome, Plan::Batch(batch)) => {
             account.now.check_outcome(op, outcome)?;
             // Where there was nothing to write there was nothing to sync.
-            let synced = matches!(op, Op::Flush | Op::Tick)
+            let synced = matches!(op, Op::Flush | Op::Checkpoint | Op::Tick)
                 || matches!(outcome, Outcome::Flag(true))
                 || batch.iter().any(|rec| !matches!(rec, Rec::Set(_, None)));
             account.write(batch, true);

@@ -72,6 +72,11 @@ bugs! {
     a_slot_that_is_ahead_is_caught: SlotAhead by crashes;
     a_new_file_that_is_not_synced_is_caught: CreateUnsynced by crashes;
     a_clear_that_keeps_values_is_caught: ClearKeepsValues by plain;
+    an_index_that_is_not_synced_is_caught: IndexUnsynced by crashes;
+    an_index_that_is_ahead_is_caught: IndexAhead by crashes;
+    a_delete_that_does_not_hide_the_index_is_caught: DeleteKeepsIndexed by plain;
+    a_clear_that_does_not_hide_the_index_is_caught: ClearKeepsIndexed by plain;
+    a_bad_page_that_counts_as_a_miss_is_caught: BadPageIsMiss by crashes;
     a_chain_that_is_not_checked_is_caught: ChainIgnored by splice::spliced;
     records_that_are_valid_anywhere_are_caught: RecordsFloat by splice::moved;
 }

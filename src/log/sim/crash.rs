@@ -205,7 +205,8 @@ impl History<'_> {
         let at = self.rng.below(2);
         let (outer, inner) = (self.processes[at].clone(), self.processes[1 - at].clone());
         let outer_op = match self.rng.below(10) {
-            0..5 => Op::Compact,
+            0..4 => Op::Compact,
+            4 => Op::Checkpoint,
             5 => Op::Clear,
             _ => self.next_op(),
         };
@@ -252,7 +253,7 @@ impl History<'_> {
         };
         let alone = !self.crowded;
         let promises = match op {
-            Op::Flush => true,
+            Op::Flush | Op::Checkpoint => true,
             // After a failed sync there is none in the background any more.
             Op::Tick => alone && !self.fault_since_crash && process.sync_is_due(self.world.machine().now),
             _ => op.writes() && !process.fast,
@@ -282,7 +283,7 @@ impl History<'_> {
             // The other writes may find that there is nothing to do.
             self.processes[at].wrote = true;
             self.processes[at].written_at.get_or_insert(now);
-        } else if *op == Op::Flush || *op == Op::Tick && self.processes[at].sync_is_due(now) {
+        } else if matches!(op, Op::Flush | Op::Checkpoint) || *op == Op::Tick && self.processes[at].sync_is_due(now) {
             self.processes[at].written_at = None;
         }
     }

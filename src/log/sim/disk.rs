@@ -7,7 +7,8 @@ use super::{
 use crate::log::{
     clock::Clock,
     disk::{Access, Disk, DiskFile, Stat},
-    env::Env,
+    env::{Checkpoints, Env},
+    map::Map,
 };
 use rustix::io::Errno;
 use std::{
@@ -45,6 +46,8 @@ pub(super) fn env(world: &Arc<World>, process: usize, seed: u64) -> Env {
         pid: || 1,
         // Little, so that short histories see compactions that nobody asked for.
         dead_bytes_max: 4096,
+        map_index: false,
+        checkpoints: Checkpoints { tail_bytes_max: 3000, small_bytes: 600, small_keys: 2 },
         failed: Arc::default(),
     }
 }
@@ -226,6 +229,10 @@ impl DiskFile for SimFile {
             _ => {}
         }
         machine.leave(self.process, turn)
+    }
+
+    fn map(&self, _: u64, _: usize) -> io::Result<Option<Map>> {
+        Ok(None)
     }
 
     fn try_lock(&self) -> io::Result<bool> {

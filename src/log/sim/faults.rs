@@ -263,7 +263,7 @@ impl Bench {
         let handle = self.handles[at].as_ref().expect("it was just used");
         // A handle that was opened after a failed sync cannot know that something may be missing before its own writes.
         let deceived = fired && (handle.late || self.handles.iter().all(Option::is_some));
-        let promises = *op == Op::Flush || op.writes() && handle.kind == Handle::Durable;
+        let promises = matches!(op, Op::Flush | Op::Checkpoint) || op.writes() && handle.kind == Handle::Durable;
         let may_fail = matches!(outcome, Outcome::Failed(..));
         self.model.record(&Event { op, outcome, settles: promises && !deceived, may_fail })
     }

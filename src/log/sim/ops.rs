@@ -102,6 +102,7 @@ pub(super) enum Op {
     Clear,
     Compact,
     Flush,
+    Checkpoint,
     Tick,
     Check,
     Stats,
@@ -138,7 +139,7 @@ impl Op {
     }
 
     pub(super) fn only_reads(&self) -> bool {
-        !self.writes() && !matches!(self, Self::Compact | Self::Flush | Self::Tick)
+        !self.writes() && !matches!(self, Self::Compact | Self::Flush | Self::Checkpoint | Self::Tick)
     }
 
     /// Whether nothing of it happens outside one call of the engine, so that another process cannot come between.
@@ -230,6 +231,7 @@ fn try_execute(log: &Log, op: &Op) -> Result<Outcome> {
         Op::Clear => done(log.clear()?),
         Op::Compact => done(log.compact()?),
         Op::Flush => done(log.flush()?),
+        Op::Checkpoint => done(log.checkpoint()?),
         Op::Tick => done(log.tick()?),
         Op::Check => Outcome::Sound(log.check()?.is_sound()),
         Op::Stats => Outcome::Len(log.stats()?.entries),
@@ -412,7 +414,8 @@ impl Draw {
             66..84 => self.batch(),
             84..87 => Op::Clear,
             87..93 => Op::Compact,
-            93..97 => Op::Flush,
+            93..95 => Op::Flush,
+            95..98 => Op::Checkpoint,
             _ => Op::Tick,
         }
     }
