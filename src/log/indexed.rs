@@ -114,3 +114,18 @@ fn other_processes_take_over_an_index_and_need_not_keep_its_keys_in_memory() {
     assert_eq!(reader.shared.generation().view().tail_keys(), 1);
     assert!(reader.get("key 0").unwrap().is_none() && reader.get("key 4999").unwrap().is_some());
 }
+
+#[test]
+fn a_file_that_ends_within_its_index_is_read_without_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.larder");
+    indexed(&path, &Options::new()).close().unwrap();
+    let sound = fs::read(&path).unwrap();
+    // The index is the last record of the file.
+    for cut in [1, 4096, 40_000] {
+        fs::write(&path, &sound[..sound.len() - cut]).unwrap();
+        let log = Log::open(&path, Options::new().read_only(true)).unwrap();
+        check_indexed(&log);
+        assert!(log.shared.generation().view().segment().is_none());
+    }
+}

@@ -61,7 +61,10 @@ impl Segment {
     pub(super) fn open(file: &dyn DiskFile, file_id: u64, offset: u64, len: u64, mapped: bool) -> Looked<Self> {
         let first = read_exact_at(file, PAGE, offset).map_err(|_| BadPage)?;
         let (summary, pages) = decode_summary(&first, PageAt { file_id, segment: offset, offset })?;
-        if len != (u64::from(pages) + 1) * PAGE_LEN {
+        let end = offset.checked_add(len).ok_or(BadPage)?;
+        // A copy that was cut off ends before its index does; what is not there must not be mapped.
+        let there = file.stat().is_ok_and(|stat| end <= stat.size);
+        if !there || len != (u64::from(pages) + 1) * PAGE_LEN {
             return Err(BadPage);
         }
         // A file system that cannot map is read.

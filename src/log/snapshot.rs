@@ -47,7 +47,7 @@ impl Generation {
             };
             let mut places = Vec::new();
             if let Some(segment) = &base {
-                places.reserve(usize::try_from(segment.summary().entries()).unwrap_or(0).min(1 << 24));
+                places.reserve(usize::try_from(segment.summary().entries()).unwrap_or(0));
                 if segment.for_each(&*self.file, |entry| places.push(entry.place)).is_err() {
                     self.drop_index(segment)?;
                     continue;

@@ -97,6 +97,24 @@ fn scenarios() -> Vec<Scenario> {
             opened(Handle::Fast),
             vec![put(0, 0, 10), Step::Wait, op(Op::Tick), put(0, 3, 11), all(0), Step::Close(0)],
         ),
+        scenario(
+            "checkpoint",
+            durable(),
+            vec![
+                op(Op::Checkpoint),
+                op(Op::Delete { key: 1 }),
+                put(0, 0, 10),
+                op(Op::Checkpoint),
+                put(0, 3, 11),
+                all(0),
+                Step::Close(0),
+            ],
+        ),
+        scenario(
+            "open with an index",
+            [durable(), vec![op(Op::Checkpoint)]].concat(),
+            vec![put(0, 0, 10), Step::Drop(0), Step::Open(0, Handle::Durable), all(0), put(0, 1, 11), all(0)],
+        ),
         scenario("open again", durable(), vec![Step::Drop(0), Step::Open(0, Handle::Durable), all(0), put(0, 3, 10)]),
         scenario(
             "two handles",
