@@ -1,7 +1,9 @@
 //! Checking a file: everything is read, nothing is changed.
 
 use super::{
+    checkpoint::entry_of,
     generation::Generation,
+    header::Slot,
     read::Want,
     shared::Counters,
     view::View,
@@ -40,6 +42,9 @@ pub struct CheckReport {
     pub end: LogEnd,
     /// Where batches begin in which some checksum fails; older values of their keys are served instead.
     pub void_batches: Vec<u64>,
+    /// Whether the index that the file names is unusable, or says something else than the log. It then costs time and
+    /// no entry: whoever meets the bad page reads the log without it. The next checkpoint makes a new one.
+    pub bad_index: bool,
     /// Where entries stand whose body cannot be verified although their record is sound; they read as absent.
     pub unreadable: Vec<u64>,
 }
@@ -48,7 +53,8 @@ impl CheckReport {
     /// Whether everything is as it should be. A torn end is: it holds nothing that was acknowledged.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        matches!(self.end, LogEnd::Clean | LogEnd::Torn) && self.void_batches.is_empty() && self.unreadable.is_empty()
+        let complete = self.void_batches.is_empty() && self.unreadable.is_empty() && !self.bad_index;
+        complete && matches!(self.end, LogEnd::Clean | LogEnd::Torn)
     }
 }
 
@@ -56,14 +62,20 @@ impl CheckReport {
 pub(super) fn check(generation: &Generation, path: &Path) -> Result<CheckReport> {
     let size = generation.file.stat().map_err(|error| Error::io("read the cache file's size", path, error))?.size;
     let mut view = View::new(&generation.header);
+    let slots = *generation.reread_slots();
+    let named = slots.best().filter(Slot::names_index);
+    let mut bad_index = named.is_some();
     let mut walk = Walk::new(&*generation.file, generation.header.file_id, size, view.position(), Look::Everything);
     let end = loop {
         match walk.next_batch() {
             Ok(batch) => view.publish(&batch, walk.position(), &HashMap::new()),
             Err(end) => break end,
         }
+        if let Some(slot) = named.filter(|slot| slot.covers == walk.position().offset) {
+            // Where a batch is void by now, the index may know its entries from better days.
+            bad_index = !index_agrees(generation, &slot, &view) && view.void_batches().is_empty();
+        }
     };
-    let slots = *generation.reread_slots();
     // What this process has synced or seen is as good as what a slot says.
     let synced = slots.synced().max(generation.synced());
     let end = match end {
@@ -91,6 +103,18 @@ pub(super) fn check(generation: &Generation, path: &Path) -> Result<CheckReport>
         end_offset: view.position().offset,
         end,
         void_batches: view.void_batches().to_vec(),
+        bad_index,
         unreadable,
     })
+}
+
+/// Whether the index that a slot names holds what the log below it holds.
+fn index_agrees(generation: &Generation, slot: &Slot, view: &View) -> bool {
+    let Some(segment) = generation.open_segment(slot.index_off, slot.index_len) else { return false };
+    let mut indexed = Vec::new();
+    let read = segment.for_each(&*generation.file, |entry| indexed.push(entry));
+    let mut logged: Vec<_> = view.tail_snapshot().0.iter().map(|(hash, loc)| entry_of(*hash, loc)).collect();
+    indexed.sort_unstable();
+    logged.sort_unstable();
+    read.is_ok() && *segment.summary() == view.summary() && indexed == logged
 }

@@ -300,7 +300,7 @@ impl Generation {
     }
 
     /// `None` if it is bad: an index is a convenience.
-    fn open_segment(&self, offset: u64, len: u64) -> Option<Segment> {
+    pub(super) fn open_segment(&self, offset: u64, len: u64) -> Option<Segment> {
         let opened = Segment::open(&*self.file, self.header.file_id, offset, len, self.map_index);
         opened.ok()
     }
