@@ -46,8 +46,14 @@ pub(super) enum Step<'a> {
 }
 
 impl<'a> Step<'a> {
-    pub(super) fn of(write: &'a Write) -> Result<Self> {
+    /// `table` names the chunks of a staged body that is not in memory.
+    pub(super) fn of(write: &'a Write, table: Option<&'a [u8]>) -> Result<Self> {
         Ok(match write {
+            Write::PutStaged { key, head, body, times, aux } => Self::Write(match (body.as_bytes(), table) {
+                (_, Some(table)) => Draft::of_chunks(key, head, table, body.len(), *times, *aux)?,
+                (Some(bytes), None) => Draft::put(key, head, bytes, *times, *aux)?,
+                (None, None) => return Err(Error::new(ErrorKind::InvalidInput, "the staged body is of no file")),
+            }),
             Write::Put { key, head, body, times, aux } => Self::Write(Draft::put(key, head, body, *times, *aux)?),
             Write::Alias { key, to, head, times } => Self::Write(Draft::alias(key, to, head, *times)?),
             Write::Delete { key } => Self::Write(Draft::delete(key)?),
@@ -82,6 +88,33 @@ impl<'a> Draft<'a> {
         header.extent_count = u32::try_from(table.len() / super::layout::EXTENT_LEN).unwrap_or(u32::MAX);
         debug_assert!(header.body_len <= BODY_MAX);
         Self::with_times(header, key, head, table, times)
+    }
+
+    /// A value whose body is in chunks that `table` names.
+    pub(super) fn of_chunks(
+        key: &'a [u8],
+        head: &'a [u8],
+        table: &'a [u8],
+        len: u64,
+        times: Times,
+        aux: bool,
+    ) -> Result<Self> {
+        let mut from = RecordHeader::new(Kind::Put);
+        from.flags = if aux { FLAG_AUX } else { 0 };
+        (from.body_len, from.raw_len) = (len, len);
+        Self::repointed(&from, key, head, table, times)
+    }
+
+    /// A piece of a body, for a value that will name it.
+    pub(super) fn chunk(body: &'a [u8]) -> Self {
+        let mut header = RecordHeader::new(Kind::Chunk);
+        header.body_len = body.len() as u64;
+        header.body_crc = crc32(&[body]);
+        Self { header, key: &[], head: &[], body }
+    }
+
+    pub(super) fn body_crc(&self) -> u32 {
+        self.header.body_crc
     }
 
     pub(super) fn alias(key: &'a [u8], to: &'a [u8], head: &'a [u8], times: Times) -> Result<Self> {
@@ -119,9 +152,7 @@ impl<'a> Draft<'a> {
         times: Times,
     ) -> Result<Self> {
         check_key(key)?;
-        if head.len() > HEAD_MAX {
-            return Err(Error::new(ErrorKind::TooLarge, "a head is longer than 1 MiB"));
-        }
+        check_head(head)?;
         header.key_len = u32::try_from(key.len()).unwrap_or(u32::MAX);
         header.head_len = u32::try_from(head.len()).unwrap_or(u32::MAX);
         (header.created_ms, header.drop_after_ms) = (times.created_ms, times.drop_after_ms);
@@ -129,6 +160,25 @@ impl<'a> Draft<'a> {
         header.body_crc = crc32(&[body]);
         Ok(Self { header, key, head, body })
     }
+}
+
+impl Write {
+    /// Fails if it can never be stored.
+    pub(super) fn check(&self) -> Result<()> {
+        match self {
+            Self::Put { key, head, .. } | Self::PutStaged { key, head, .. } => check_key(key).and(check_head(head)),
+            Self::Alias { key, to, head, .. } => check_key(key).and(check_key(to)).and(check_head(head)),
+            Self::Delete { key } => check_key(key),
+            Self::Expect { .. } => Ok(()),
+        }
+    }
+}
+
+pub(super) fn check_head(head: &[u8]) -> Result<()> {
+    if head.len() <= HEAD_MAX {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::TooLarge, "a head is longer than 1 MiB"))
 }
 
 pub(super) fn check_key(key: &[u8]) -> Result<()> {

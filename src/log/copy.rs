@@ -2,33 +2,34 @@
 
 use super::{
     checkpoint::IndexAt,
+    copy_body::Moved,
     disk::write_at,
-    env::Env,
-    fields::crc32,
+    env::{Env, Pieces},
     generation::Generation,
     header::{FileHeader, Slot, Slots},
     index::{Draft, IndexEntry},
-    layout::{CHUNK_MAX, EXTENT_LEN, FLAG_AUX, FLAG_EXTENTS, INLINE_BODY_MAX},
+    layout::{FLAG_AUX, FLAG_EXTENTS},
     new_file::NewFile,
     plant::{Bug, planted},
-    read::{Read, Want},
-    record::{Extent, Kind, RecordHeader},
+    read::Want,
+    record::{Kind, RecordHeader},
     segment::Segment,
     shared::Counters,
     view::{Loc, Role, View},
     walk::{Batch, End, Found, Look, Position, Walk},
 };
 use crate::{Error, ErrorKind, Result};
-use bytes::Bytes;
 use std::{collections::HashMap, io::IoSlice, path::Path, sync::atomic::Ordering};
 
 /// Copies records of one generation into a new file, which it describes in a map as it goes.
 pub(super) struct Copier<'a> {
-    path: &'a Path,
-    counters: &'a Counters,
-    old: &'a Generation,
+    pub(super) path: &'a Path,
+    pub(super) counters: &'a Counters,
+    pub(super) old: &'a Generation,
     new: &'a NewFile<'a>,
     header: FileHeader,
+    pub(super) pieces: Pieces,
+    pub(super) moved: Moved,
     /// Where the old log has been copied to.
     copied: Position,
     view: View,
@@ -65,6 +66,8 @@ impl<'a> Copier<'a> {
             old,
             new,
             header,
+            pieces: env.pieces,
+            moved: Moved::new(),
             copied,
             view: View::new(&header),
             indexing,
@@ -82,19 +85,15 @@ impl<'a> Copier<'a> {
         self.copied = live.position;
         while let Some((hash, loc)) = live.next(self.old, self.counters)? {
             // One bad record costs itself and no other; it is counted, and `check` names it.
-            let read = match self.old.read(loc, None, Want::Body, self.counters) {
-                // A repair saves what can be read; a compaction had better leave the old file in place.
-                Err(_) if self.salvage => {
-                    self.unreadable += 1;
-                    continue;
-                }
-                read => read?,
-            };
-            let Some(read) = read else { continue };
             // Incarnations never return, so what is cut off stays so.
-            let there = loc.role != Role::Alias || self.old.is_in_being(hash, self.counters)?;
-            if read.header.drop_after_ms >= drop_before && there {
-                self.copy(&read)?;
+            let copied = match loc.role {
+                Role::Alias if !self.old.is_in_being(hash, self.counters)? => continue,
+                _ => self.copy_entry(loc, drop_before),
+            };
+            match copied {
+                // A repair saves what can be read; a compaction had better leave the old file in place.
+                Err(_) if self.salvage => self.unreadable += 1,
+                copied => copied?,
             }
         }
         self.write_index()
@@ -160,11 +159,8 @@ impl<'a> Copier<'a> {
     fn copy_found(&mut self, found: &Found) -> Result<()> {
         match found.header.kind {
             Kind::Put | Kind::Alias => {
-                let loc = Loc::of(found);
-                match self.old.read(loc, None, Want::Body, self.counters)? {
-                    Some(read) => self.copy(&read),
-                    None => Ok(()),
-                }
+                // What was written a moment ago is kept, whatever its time to be dropped.
+                self.copy_entry(Loc::of(found), i64::MIN)
             }
             Kind::Delete if planted(Bug::CompactForgetsDeletes) => Ok(()),
             Kind::Delete => {
@@ -178,38 +174,13 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Copies a value or an alias; bodies that stood elsewhere in the old file are made part of the record.
-    fn copy(&mut self, read: &Read) -> Result<()> {
-        let mut header = read.header;
-        if header.extents() && header.body_len > INLINE_BODY_MAX {
-            let table = self.copy_in_chunks(&read.body)?;
-            header.body_crc = crc32(&[&table]);
-            header.extent_count = u32::try_from(table.len() / EXTENT_LEN).unwrap_or(u32::MAX);
-            return self.write(header, &read.key, &read.head, &table);
-        }
-        header.flags &= !FLAG_EXTENTS;
-        header.extent_count = 0;
-        header.body_crc = crc32(&[&read.body]);
-        self.write(header, &read.key, &read.head, &read.body)
-    }
-
-    /// Writes a body as chunks, and returns the table that names them.
-    fn copy_in_chunks(&mut self, body: &Bytes) -> Result<Vec<u8>> {
-        let mut table = Vec::new();
-        for chunk in body.chunks(usize::try_from(CHUNK_MAX).unwrap_or(usize::MAX)) {
-            let mut header = RecordHeader::new(Kind::Chunk);
-            header.body_len = chunk.len() as u64;
-            header.body_crc = crc32(&[chunk]);
-            let offset = header.body_part_at(self.view.position().offset);
-            let len = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
-            table.extend(Extent { offset, len, crc: header.body_crc }.encode());
-            self.write(header, &[], &[], chunk)?;
-        }
-        Ok(table)
+    /// Where the next record of the new file will stand.
+    pub(super) fn position(&self) -> Position {
+        self.view.position()
     }
 
     /// Appends one record to the new file, as a batch of its own: nobody sees the file before it is complete.
-    fn write(&mut self, mut header: RecordHeader, key: &[u8], head: &[u8], body: &[u8]) -> Result<()> {
+    pub(super) fn write(&mut self, mut header: RecordHeader, key: &[u8], head: &[u8], body: &[u8]) -> Result<()> {
         const BUFFER_MAX: usize = 1 << 20;
         const PADDING: [u8; 8] = [0; 8];
         let at = self.view.position();

@@ -1,5 +1,6 @@
 //! What a key leads to, and the operations of a batch: the values that cross the engine's border.
 
+use super::staged::Staged;
 use bytes::Bytes;
 
 /// When an entry was made, and from when on it may be dropped.
@@ -111,6 +112,19 @@ pub enum Write {
         /// When it was made and may be dropped.
         times: Times,
         /// Bookkeeping of the layer above: neither counted by `len` nor listed by `iter`.
+        aux: bool,
+    },
+    /// The same with a body that was staged before.
+    PutStaged {
+        /// The key, 1 byte to 64 KiB.
+        key: Bytes,
+        /// The small part, up to 1 MiB.
+        head: Bytes,
+        /// The large part.
+        body: Staged,
+        /// When it was made and may be dropped.
+        times: Times,
+        /// As in [`Put`](Self::Put).
         aux: bool,
     },
     /// Makes a key lead to another, whatever stood there.

@@ -30,8 +30,23 @@ pub(crate) struct Env {
     pub(crate) map_index: bool,
     /// When an index is written.
     pub(crate) checkpoints: Checkpoints,
+    /// How bodies are cut.
+    pub(crate) pieces: Pieces,
     /// Files of which this process knows that a sync has failed.
     pub(crate) failed: Arc<FailedFiles>,
+}
+
+/// How bodies are cut, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pieces {
+    /// A chunk, and what a stream keeps in memory.
+    pub(crate) chunk: usize,
+    /// A longer body is put as chunks, so that no write holds the lock for more.
+    pub(crate) inline_max: usize,
+    /// A compaction copies a longer body piece by piece.
+    pub(crate) whole_max: u64,
+    /// A body from this length on is written once by a compaction, even if its head changes meanwhile.
+    pub(crate) shared_min: u64,
 }
 
 /// When an index is written. Reading a log is fast enough that a small one needs none.
@@ -75,6 +90,7 @@ impl Default for Env {
             dead_bytes_max: 16 << 20,
             map_index: true,
             checkpoints: Checkpoints { tail_bytes_max: 16 << 20, small_bytes: 1 << 20, small_keys: 1024 },
+            pieces: Pieces { chunk: 1 << 20, inline_max: 8 << 20, whole_max: 1 << 20, shared_min: 64 << 10 },
             failed: Arc::clone(FAILED.get_or_init(Arc::default)),
         }
     }

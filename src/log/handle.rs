@@ -1,7 +1,7 @@
 //! [`Log`]: the engine as its users see it.
 
 use super::{
-    append::{Draft, Step, check_key},
+    append::{Draft, Step, check_head, check_key},
     batch::Batch,
     check::{CheckReport, check},
     compact::Keep,
@@ -11,9 +11,12 @@ use super::{
     lock::WriteGuard,
     options::Options,
     read::Want,
-    repoint::table_of,
+    reader::Reader,
+    record::Extent,
     shared::{Settings, Shared},
+    staged::{Stage, Staged, Writer},
     stats::Stats,
+    view::Role,
 };
 use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
@@ -44,7 +47,7 @@ pub enum Change {
 
 /// An append-only, log-structured map from keys to values in one file.
 ///
-/// A value is a small *head* (up to 1 MiB), a *body* (up to 2 GiB less 64 KiB), and two [`Times`]. A key (1 byte to
+/// A value is a small *head* (up to 1 MiB), a *body* (up to 4 GiB), and two [`Times`]. A key (1 byte to
 /// 64 KiB) leads to a value, or as an *alias* to another key. Every write is one atomic batch. Reads take no lock and
 /// verify a checksum; writers of all threads and processes take turns, and wait for each other no longer than
 /// [`Options::lock_timeout`].
@@ -69,7 +72,7 @@ pub enum Change {
 #[derive(Clone)]
 pub struct Log {
     pub(super) shared: Arc<Shared>,
-    settings: Settings,
+    pub(super) settings: Settings,
 }
 
 impl Log {
@@ -124,8 +127,71 @@ impl Log {
         body: impl AsRef<[u8]>,
         times: Times,
     ) -> Result<()> {
-        let draft = Draft::put(key.as_ref(), head.as_ref(), body.as_ref(), times, false)?;
-        self.run(vec![Step::Write(draft)])
+        let (key, head, body) = (key.as_ref(), head.as_ref(), body.as_ref());
+        if body.len() > self.shared.env.pieces.inline_max {
+            check_key(key)?;
+            return self.apply(&[Write::PutStaged {
+                key: Bytes::copy_from_slice(key),
+                head: Bytes::copy_from_slice(head),
+                body: self.stage_whole(body)?,
+                times,
+                aux: false,
+            }]);
+        }
+        self.run(vec![Step::Write(Draft::put(key, head, body, times, false)?)])
+    }
+
+    /// Begins a value whose body comes piece by piece, of whatever length up to 4 GiB.
+    ///
+    /// ```
+    /// use larder::log::{Log, Options};
+    /// use std::io::{Read, Write};
+    /// let folder = tempfile::tempdir()?;
+    /// let log = Log::open(folder.path().join("cache.larder"), Options::new())?;
+    /// let mut writer = log.writer("key", "head")?;
+    /// for _ in 0..1000 {
+    ///     writer.write_all(b"a piece of the body, ")?;
+    /// }
+    /// writer.commit()?;
+    /// let mut reader = log.reader("key")?.expect("it was just stored");
+    /// let mut start = [0; 7];
+    /// reader.read_exact(&mut start)?;
+    /// assert_eq!((&start, reader.len()), (b"a piece", 21_000));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` or `TooLarge` for a key or head out of range.
+    pub fn writer(&self, key: impl AsRef<[u8]>, head: impl AsRef<[u8]>) -> Result<Writer> {
+        let (key, head) = (key.as_ref(), head.as_ref());
+        check_key(key)?;
+        check_head(head)?;
+        self.shared.may_write()?;
+        Ok(Writer::new(self, key, head))
+    }
+
+    /// Begins a body that comes piece by piece, to be stored later as part of a batch ([`Write::PutStaged`]).
+    ///
+    /// # Errors
+    /// `ReadOnly`.
+    pub fn stage(&self) -> Result<Stage> {
+        self.shared.may_write()?;
+        Ok(Stage::new(self))
+    }
+
+    /// Opens the body of the value that a key leads to, to be read piece by piece.
+    ///
+    /// Aliases are followed as in [`get`](Self::get). A body that was stored in one piece of more than 1 MiB is read
+    /// once to verify it before this returns.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn reader(&self, key: impl AsRef<[u8]>) -> Result<Option<Reader>> {
+        let generation = self.shared.current()?;
+        let counters = &self.shared.counters;
+        let Some(read) = generation.resolve(key.as_ref(), Want::Head, counters)? else { return Ok(None) };
+        let Some(extents) = generation.extents_of(&read, counters)? else { return Ok(None) };
+        Reader::new(&self.shared, &generation, read.into_head(&generation), &extents)
     }
 
     /// The body of the value that a key leads to.
@@ -222,11 +288,15 @@ impl Log {
         let expect = Step::Expect(key, Some(expected));
         let own = guard.generation.read_own(key, Want::Head, &self.shared.counters)?;
         let Some(own) = own else {
-            let message = "the entry is gone since it was read";
-            return Err(Error::new(ErrorKind::Conflict, message).with_path(self.path()));
+            return Err(gone(self.path()));
         };
-        let table = table_of(&guard.generation, &own)
-            .map_err(|error| Error::io("read an entry", self.path(), error).with_offset(own.loc.offset))?;
+        let table = if own.loc.role == Role::Alias {
+            None
+        } else {
+            let extents = guard.generation.extents_of(&own, &self.shared.counters)?;
+            let Some(extents) = extents else { return Err(gone(self.path())) };
+            Some(extents.iter().flat_map(Extent::encode).collect::<Vec<_>>())
+        };
         if table.as_ref().is_some_and(|table| !table.is_empty()) {
             // A crash could keep the new record and lose the old one's body, which would leave neither value.
             let body_end = own.loc.offset + own.loc.len;
@@ -294,7 +364,60 @@ impl Log {
     /// `Conflict` if a [`Write::Expect`] fails; else as [`put`](Self::put). After an error nothing of it is stored,
     /// except after a failed sync, when all of it may be.
     pub fn apply(&self, writes: &[Write]) -> Result<()> {
-        self.run(writes.iter().map(Step::of).collect::<Result<_>>()?)
+        let long = |write: &Write| matches!(write, Write::Put { body, .. } if body.len() > self.inline_max());
+        let staged = |write: &Write| matches!(write, Write::PutStaged { .. });
+        if writes.iter().any(long) {
+            return self.apply_staged(&writes.iter().map(|write| self.staged(write)).collect::<Result<Vec<_>>>()?);
+        }
+        if writes.iter().any(staged) {
+            return self.apply_staged(writes);
+        }
+        self.run(writes.iter().map(|write| Step::of(write, None)).collect::<Result<_>>()?)
+    }
+
+    fn apply_staged(&self, writes: &[Write]) -> Result<()> {
+        let staged: Vec<_> = writes
+            .iter()
+            .filter_map(|write| if let Write::PutStaged { body, .. } = write { Some(body) } else { None })
+            .collect();
+        // What can never be stored is found before anything is locked or copied.
+        for write in writes {
+            write.check()?;
+        }
+        let (guard, tables) = self.lock_with(&staged)?;
+        let mut tables = tables.iter();
+        let steps = writes.iter().map(|write| {
+            let staged = matches!(write, Write::PutStaged { .. });
+            let table = if staged { tables.next().and_then(Option::as_deref) } else { None };
+            Step::of(write, table)
+        });
+        let steps = steps.collect::<Result<_>>()?;
+        let ticket = self.shared.apply_locked(&guard, steps, &self.settings)?;
+        self.acknowledge(guard, ticket)
+    }
+
+    /// A write whose body is in chunks if it is long.
+    fn staged(&self, write: &Write) -> Result<Write> {
+        Ok(match write {
+            Write::Put { key, head, body, times, aux } if body.len() > self.inline_max() => Write::PutStaged {
+                key: key.clone(),
+                head: head.clone(),
+                body: self.stage_whole(body)?,
+                times: *times,
+                aux: *aux,
+            },
+            other => other.clone(),
+        })
+    }
+
+    fn stage_whole(&self, body: &[u8]) -> Result<Staged> {
+        let mut stage = self.stage()?;
+        stage.append(body)?;
+        stage.finish()
+    }
+
+    fn inline_max(&self) -> usize {
+        self.shared.env.pieces.inline_max
     }
 
     /// Whether a key leads to a value.
@@ -463,6 +586,10 @@ impl Log {
         }
         acknowledged
     }
+}
+
+fn gone(path: &Path) -> Error {
+    Error::new(ErrorKind::Conflict, "the entry is gone since it was read").with_path(path)
 }
 
 /// The path and the number of values: nothing that is secret or long.

@@ -11,6 +11,7 @@ mod clock;
 mod commit;
 mod compact;
 mod copy;
+mod copy_body;
 mod disk;
 mod entry;
 mod env;
@@ -36,6 +37,7 @@ mod options;
 mod plant;
 mod presence;
 mod read;
+mod reader;
 mod real_disk;
 mod record;
 mod repair;
@@ -45,7 +47,10 @@ mod shared;
 #[cfg(test)]
 mod sim;
 mod snapshot;
+mod staged;
 mod stats;
+#[cfg(test)]
+mod streams;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -60,5 +65,7 @@ pub use entry::{Entry, Head, Times, Version, Write};
 pub use handle::{Change, Log};
 pub use iter::Iter;
 pub use options::{OnDamage, Options};
+pub use reader::Reader;
 pub use repair::{RepairReport, repair};
+pub use staged::{Stage, Staged, Writer};
 pub use stats::Stats;

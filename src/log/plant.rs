@@ -38,6 +38,12 @@ pub(super) enum Bug {
     CreateUnsynced,
     /// CLEAR forgets aliases, not values.
     ClearKeepsValues,
+    /// A value reaches the medium before the chunks that it names.
+    ChunksUnsynced,
+    /// A stream that a compaction or a clear has passed does not bring its chunks along.
+    ChunksLeftBehind,
+    /// A compaction points a copied value at where its chunks were in the old file.
+    ExtentsNotMoved,
     /// A slot names an index that is not synced.
     IndexUnsynced,
     /// An index claims to cover what was written while it was made.

@@ -1,27 +1,33 @@
-//! Where the body of a value stands, as a table of extents, so that a new head can be put in front of the same body.
+//! Where the body of a value stands, as extents, so that it can be read in pieces, and a new head can be put in front of
+//! the same body.
 
-use super::{
-    disk::read_exact_at,
-    generation::Generation,
-    read::Read,
-    record::{Extent, Kind},
-};
-use std::io;
+use super::{disk::read_exact_at, fields::crc32, generation::Generation, read::Read, record::Extent, shared::Counters};
+use crate::{Error, ErrorKind, Result};
+use std::{io, sync::atomic::Ordering};
 
-/// The extents of a value's body; `None` for an alias, which has no body.
-///
-/// The body itself is not read: the checksums that vouch for it are in the record or in its table already.
-pub(super) fn table_of(generation: &Generation, read: &Read) -> io::Result<Option<Vec<u8>>> {
-    let (header, offset) = (&read.header, read.loc.offset);
-    if header.kind == Kind::Alias {
-        return Ok(None);
+impl Generation {
+    /// The extents of a value's body, none for an empty one; `None` if they cannot be believed, which is counted.
+    ///
+    /// The body itself is not read: the checksums that vouch for it are in the record or in its table.
+    pub(super) fn extents_of(&self, read: &Read, counters: &Counters) -> Result<Option<Vec<Extent>>> {
+        let (header, offset) = (&read.header, read.loc.offset);
+        let at = header.body_part_at(offset);
+        if !header.extents() {
+            let len = u32::try_from(header.body_len).unwrap_or(u32::MAX);
+            let extent = Extent { offset: at, len, crc: header.body_crc };
+            // An empty body has no extent to point at, and is none to keep.
+            return Ok(Some(if len == 0 { Vec::new() } else { vec![extent] }));
+        }
+        let table = usize::try_from(header.body_part_len())
+            .map_err(|_| io::ErrorKind::OutOfMemory.into())
+            .and_then(|len| read_exact_at(&*self.file, len, at))
+            .map_err(|error| {
+                let message = format!("cannot read an entry: {error}");
+                Error::new(ErrorKind::Io, message).with_offset(offset).with_source(error)
+            })?;
+        let sound = crc32(&[&table]) == header.body_crc;
+        let extents = Extent::decode_table(&table, offset, header.body_len).filter(|_| sound);
+        counters.unsound.fetch_add(u64::from(extents.is_none()), Ordering::Relaxed);
+        Ok(extents)
     }
-    if header.extents() {
-        let len = usize::try_from(header.body_part_len()).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        return read_exact_at(&*generation.file, len, header.body_part_at(offset)).map(Some);
-    }
-    let len = u32::try_from(header.body_len).map_err(|_| io::ErrorKind::InvalidData)?;
-    let extent = Extent { offset: header.body_part_at(offset), len, crc: header.body_crc };
-    // An empty body has no extent to point at, and is none to keep.
-    Ok(Some(if len == 0 { Vec::new() } else { extent.encode().to_vec() }))
 }

@@ -154,6 +154,11 @@ impl View {
         self.base.as_ref()
     }
 
+    /// The place of the last CLEAR behind the index; 0 without one.
+    pub(super) fn cleared_at(&self) -> u64 {
+        self.cleared_at
+    }
+
     /// Where the log behind the index begins.
     pub(super) fn tail_start(&self) -> u64 {
         self.segment().map_or(LOG_START, |segment| segment.summary().covers.offset)

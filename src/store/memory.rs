@@ -83,6 +83,11 @@ impl Store for MemoryStore {
     fn commit(&self, writes: Vec<Write>) -> Result<()> {
         let mut state = self.state();
         for write in &writes {
+            if let Write::PutStaged { body, .. } = write
+                && body.as_bytes().is_none()
+            {
+                return Err(Error::new(ErrorKind::InvalidInput, "the body was staged by another store"));
+            }
             if let Write::Expect { key, version } = write
                 && state.entry(key).map(|entry| entry.version) != *version
             {
@@ -154,6 +159,10 @@ impl State {
     fn apply(&mut self, write: Write) {
         match write {
             Write::Put { key, head, body, times, aux } => self.insert(key, head, times, Value::Body { body, aux }),
+            Write::PutStaged { key, head, body, times, aux } => {
+                let body = body.as_bytes().cloned().unwrap_or_default();
+                self.insert(key, head, times, Value::Body { body, aux });
+            }
             Write::Alias { key, to, head, times } => {
                 // 0: there is no target yet, and any will do.
                 let incarnation = self.records.get(&to).map_or(0, |target| target.incarnation);

@@ -76,6 +76,9 @@ bugs! {
     an_index_that_is_ahead_is_caught: IndexAhead by crashes;
     a_delete_that_does_not_hide_the_index_is_caught: DeleteKeepsIndexed by plain;
     a_clear_that_does_not_hide_the_index_is_caught: ClearKeepsIndexed by plain;
+    chunks_that_are_not_synced_are_caught: ChunksUnsynced by crashes;
+    chunks_that_are_left_behind_are_caught: ChunksLeftBehind by crashes;
+    extents_that_are_not_moved_are_caught: ExtentsNotMoved by crashes;
     a_bad_page_that_counts_as_a_miss_is_caught: BadPageIsMiss by crashes;
     a_chain_that_is_not_checked_is_caught: ChainIgnored by splice::spliced;
     records_that_are_valid_anywhere_are_caught: RecordsFloat by splice::moved;

@@ -7,7 +7,7 @@ use super::{
 use crate::log::{
     clock::Clock,
     disk::{Access, Disk, DiskFile, Stat},
-    env::{Checkpoints, Env},
+    env::{Checkpoints, Env, Pieces},
     map::Map,
 };
 use rustix::io::Errno;
@@ -47,6 +47,7 @@ pub(super) fn env(world: &Arc<World>, process: usize, seed: u64) -> Env {
         // Little, so that short histories see compactions that nobody asked for.
         dead_bytes_max: 4096,
         map_index: false,
+        pieces: Pieces { chunk: 1100, inline_max: 1400, whole_max: 500, shared_min: 100 },
         checkpoints: Checkpoints { tail_bytes_max: 3000, small_bytes: 600, small_keys: 2 },
         failed: Arc::default(),
     }

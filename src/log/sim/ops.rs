@@ -13,7 +13,11 @@ use crate::{
     },
 };
 use bytes::Bytes;
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    io::{Read, Write as _},
+    sync::Arc,
+};
 
 /// Few keys, so that operations meet; one is long enough to fill sectors of its own.
 const KEYS: [&[u8]; 6] = [b"a", b"b", b"key three", b"\0\xff", &[b'L'; 700], b"f"];
@@ -99,6 +103,13 @@ pub(super) enum Op {
         fresh: bool,
     },
     Batch(Vec<Part>),
+    /// A value whose body is written in pieces, and which is dropped in the end or stored.
+    Stream {
+        key: usize,
+        value: Arc<Stored>,
+        piece: usize,
+        commit: bool,
+    },
     Clear,
     Compact,
     Flush,
@@ -107,6 +118,8 @@ pub(super) enum Op {
     Check,
     Stats,
     Get(usize),
+    /// Reads a body in pieces.
+    Read(usize),
     Head(usize),
     Entry(usize),
     Contains(usize),
@@ -134,12 +147,23 @@ pub(super) enum Outcome {
 
 impl Op {
     pub(super) fn writes(&self) -> bool {
-        use Op::{Alias, Batch, Clear, Delete, Put, Update, UpdateHead};
-        matches!(self, Put { .. } | Alias { .. } | Delete { .. } | Update { .. } | UpdateHead { .. } | Batch(_) | Clear)
+        use Op::{Alias, Batch, Clear, Delete, Put, Stream, Update, UpdateHead};
+        matches!(
+            self,
+            Stream { commit: true, .. }
+                | Put { .. }
+                | Alias { .. }
+                | Delete { .. }
+                | Update { .. }
+                | UpdateHead { .. }
+                | Batch(_)
+                | Clear
+        )
     }
 
     pub(super) fn only_reads(&self) -> bool {
-        !self.writes() && !matches!(self, Self::Compact | Self::Flush | Self::Checkpoint | Self::Tick)
+        !self.writes()
+            && !matches!(self, Self::Stream { .. } | Self::Compact | Self::Flush | Self::Checkpoint | Self::Tick)
     }
 
     /// Whether nothing of it happens outside one call of the engine, so that another process cannot come between.
@@ -154,7 +178,9 @@ impl Op {
     /// The writes that the operation comes to in a state; `None` if it must fail with a conflict.
     pub(super) fn parts(&self, state: &State) -> Option<Vec<Part>> {
         Some(match self {
-            Self::Put { key, value } => vec![Part::Put { key: *key, value: Arc::clone(value), aux: false }],
+            Self::Put { key, value } | Self::Stream { key, value, commit: true, .. } => {
+                vec![Part::Put { key: *key, value: Arc::clone(value), aux: false }]
+            }
             Self::Alias { key, to, head } => vec![Part::Alias { key: *key, to: *to, head: Arc::clone(head) }],
             Self::Delete { key } | Self::Update { key, change: Update::Delete } => vec![Part::Delete { key: *key }],
             Self::Update { key, change: Update::Put(value) } => {
@@ -235,7 +261,23 @@ fn try_execute(log: &Log, op: &Op) -> Result<Outcome> {
         Op::Tick => done(log.tick()?),
         Op::Check => Outcome::Sound(log.check()?.is_sound()),
         Op::Stats => Outcome::Len(log.stats()?.entries),
+        Op::Stream { key: at, value, piece, commit } => {
+            let mut writer = log.writer(key(*at), &value.head)?.times(value.times.unwrap_or(Times::kept(0)));
+            for piece in value.body.chunks(*piece) {
+                writer.write_all(piece).map_err(|error| error.downcast::<Error>().expect("an error of the log"))?;
+            }
+            if *commit {
+                writer.commit()?;
+            }
+            Outcome::Done
+        }
         Op::Get(at) => Outcome::Body(log.get(key(*at))?),
+        Op::Read(at) => {
+            let Some(mut reader) = log.reader(key(*at))? else { return Ok(Outcome::Body(None)) };
+            let mut body = Vec::new();
+            reader.read_to_end(&mut body).map_err(|error| Error::io("read a body", log.path(), error))?;
+            Outcome::Body(Some(body.into()))
+        }
         Op::Head(at) => Outcome::Head(log.head(key(*at))?),
         Op::Entry(at) => Outcome::Entry(log.entry(key(*at))?),
         Op::Contains(at) => Outcome::Flag(log.contains(key(*at))?),
@@ -373,7 +415,8 @@ impl Draw {
 
     pub(super) fn read(&mut self) -> Op {
         match self.rng.below(8) {
-            0 | 1 => Op::Get(self.key()),
+            0 => Op::Get(self.key()),
+            1 => Op::Read(self.key()),
             2 => Op::Head(self.key()),
             3 => Op::Entry(self.key()),
             4 => Op::Contains(self.key()),
@@ -399,7 +442,12 @@ impl Draw {
         }
         let key = self.key();
         match self.rng.below(100) {
-            0..34 => Op::Put { key, value: self.value() },
+            0..26 => Op::Put { key, value: self.value() },
+            26..34 => {
+                let body_len = self.rng.between(0, 2600);
+                let (value, piece) = (self.stored(0, body_len, false), self.rng.between(1, 900));
+                Op::Stream { key, value, piece, commit: self.rng.chance(80) }
+            }
             34..44 => Op::Alias { key, to: self.key(), head: self.alias_head() },
             44..54 => Op::Delete { key },
             54..60 => {

@@ -207,7 +207,7 @@ impl State {
     /// Whether an operation that did not fail returned what it should have.
     pub(super) fn check_outcome(&self, op: &Op, outcome: &Outcome) -> Result<(), String> {
         let fits = match (op, outcome) {
-            (Op::Get(at), Outcome::Body(seen)) => return self.check_body(*at, seen.as_ref()),
+            (Op::Get(at) | Op::Read(at), Outcome::Body(seen)) => return self.check_body(*at, seen.as_ref()),
             (Op::Head(at), Outcome::Head(seen)) => return self.check_head(*at, seen.as_ref()),
             (Op::Entry(at), Outcome::Entry(seen)) => return self.check_entry(*at, seen.as_ref()),
             (Op::Iter, Outcome::List(list)) => return self.check_list(list),
