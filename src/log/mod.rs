@@ -30,6 +30,7 @@ mod iter;
 mod layout;
 mod lock;
 mod map;
+mod memo;
 mod new_file;
 mod open;
 mod options;
@@ -48,6 +49,7 @@ mod snapshot;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod tier;
 #[cfg(test)]
 mod vectors;
 mod view;
@@ -59,6 +61,7 @@ pub use clock::{Clock, SystemClock};
 pub use entry::{Entry, Head, Times, Version, Write};
 pub use handle::{Change, Log};
 pub use iter::Iter;
+pub use memo::Memo;
 pub use options::{OnDamage, Options};
 pub use repair::{RepairReport, repair};
 pub use stats::Stats;

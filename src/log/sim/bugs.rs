@@ -77,6 +77,7 @@ bugs! {
     a_delete_that_does_not_hide_the_index_is_caught: DeleteKeepsIndexed by plain;
     a_clear_that_does_not_hide_the_index_is_caught: ClearKeepsIndexed by plain;
     a_bad_page_that_counts_as_a_miss_is_caught: BadPageIsMiss by crashes;
+    a_tier_that_outlives_its_file_is_caught: TierInherited by plain;
     a_chain_that_is_not_checked_is_caught: ChainIgnored by splice::spliced;
     records_that_are_valid_anywhere_are_caught: RecordsFloat by splice::moved;
 }
