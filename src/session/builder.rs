@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{
     Backend, Cache, CachedSession, Request, Response, Timeout,
@@ -14,7 +14,7 @@ use super::{
     cache::PartitionBy,
     put_aside::PutAside,
     read_only::ReadOnly,
-    request::{header, invalid},
+    request::{header, invalid, with_defaults},
     settings::Settings,
     transport::{Transport, UreqTransport},
 };
@@ -259,6 +259,7 @@ impl CachedSessionBuilder {
         self.check()?;
         // A recording is replayed as it is: whatever happens, it stays that way.
         self.settings.read_only |= self.settings.rules.mode == Mode::Offline;
+        self.settings.plain_headers = Arc::new(with_defaults(HeaderMap::new(), &self.settings.headers));
         let (store, put_aside) = self.open()?;
         let cache = Cache::new(store, Arc::new(SystemClock))?;
         let transport = self.transport.unwrap_or_else(|| Arc::new(UreqTransport::new()));

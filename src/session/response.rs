@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -74,7 +75,7 @@ impl From<Forward> for CacheStatus {
 #[derive(Clone)]
 pub struct Response {
     /// The body is decoded if it is handed out so.
-    pub(super) stored: StoredResponse,
+    pub(super) stored: Arc<StoredResponse>,
     pub(super) url: String,
     pub(super) history: Vec<Response>,
     pub(super) elapsed: Duration,
@@ -265,9 +266,10 @@ impl Response {
     /// The answer in the form of the `http` crate.
     pub fn into_http(self) -> http::Response<Vec<u8>> {
         let status = self.status();
-        let mut response = http::Response::new(self.stored.body.into());
+        let stored = Arc::unwrap_or_clone(self.stored);
+        let mut response = http::Response::new(stored.body.into());
         *response.status_mut() = status;
-        *response.headers_mut() = self.stored.headers;
+        *response.headers_mut() = stored.headers;
         response
     }
 
