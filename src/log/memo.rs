@@ -59,7 +59,7 @@ impl Memo {
         }
     }
 
-    /// The bytes that a value may take: 8 times those of the head, as the tier has counted them in advance.
+    /// The bytes that a value may take: 1 KiB and 8 times the head, if there is one. The tier has counted them in advance.
     #[must_use]
     pub fn room(&self) -> usize {
         self.0.as_ref().map_or(0, |slot| slot.room)

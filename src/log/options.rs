@@ -103,10 +103,10 @@ impl Options {
     /// Bytes of memory for records that are read often. Default: 32 MiB; 0 keeps none.
     ///
     /// What is read again is then not read from the file, nor verified, again. Each call still sees what other
-    /// processes have written before it. A record takes its bytes, 8 times its head (for the [`Memo`](super::Memo))
-    /// and 512 more, and is kept if that is no more than an eighth of all and no more than 4 MiB. One that was read
-    /// once makes way before one that was read again, so that going through the whole log takes nothing from what is
-    /// read often; [`Log::iter`](super::Log::iter) reads past it altogether, and so do writes.
+    /// processes have written before it. A record takes its bytes, 512 more, and if it has a head 1 KiB and 8 times that
+    /// head for its [`Memo`](super::Memo); it is kept if that is no more than an eighth of all and no more than 4 MiB.
+    /// What was read once makes way before what was read again, so that going through the whole log takes nothing from
+    /// what is read often. [`Log::iter`](super::Log::iter) reads past it, and so does whatever writes.
     ///
     /// All handles of a file in a process share it, those that write and those that only read each their own; the
     /// first handle decides. Bodies that are handed out share memory with it, and live on where it drops them.

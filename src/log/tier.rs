@@ -31,9 +31,10 @@ const USUAL: u64 = 4 << 10;
 const HOT: f64 = 0.9;
 /// What a record takes beside its bytes: the entry of the map, and the blocks that its bytes and its memo lie in.
 const OVERHEAD: u64 = 512;
-/// Bytes that a memo may take for each byte of the head that it is made of: a header field of a few bytes becomes two
-/// objects of a hundred.
-const MEMO_ROOM: usize = 8;
+/// Bytes that a memo may take, if there is a head to make it of, and those for each byte of the head: a header field of
+/// some twenty bytes becomes an entry of a map and a block of memory.
+const MEMO_LEAST: usize = 1024;
+const MEMO_FACTOR: usize = 8;
 
 /// Records of one generation by their offsets.
 pub(super) struct Tier {
@@ -63,7 +64,7 @@ impl Tier {
 
     /// Keeps a record that was read whole, if it is small enough and there is reason to; gives it its memo.
     pub(super) fn keep(&self, mut read: Read) -> Read {
-        let room = read.head.len().saturating_mul(MEMO_ROOM);
+        let room = memo_room(read.head.len());
         if weight_of(&read).saturating_add(room as u64) > (self.bytes_max / SHARE_MAX).min(RECORD_MAX) {
             return read;
         }
@@ -117,6 +118,10 @@ impl fmt::Debug for Tier {
     }
 }
 
+fn memo_room(head_len: usize) -> usize {
+    if head_len == 0 { 0 } else { MEMO_LEAST.saturating_add(head_len.saturating_mul(MEMO_FACTOR)) }
+}
+
 /// What a record takes: its bytes, those of a body that stands elsewhere or was unpacked, and the room of its memo.
 fn weight_of(read: &Read) -> u64 {
     let apart = if read.header.extents() || read.header.codec != CODEC_RAW { read.body.len() as u64 } else { 0 };
@@ -145,7 +150,10 @@ impl BuildHasher for Hashing {
 
 #[cfg(test)]
 mod tests {
-    use crate::log::{Change, Entry, Log, Options, Times, env::Env};
+    use crate::{
+        Error, ErrorKind,
+        log::{Change, Entry, Log, Options, Times, env::Env},
+    };
     use std::sync::{Arc, Weak};
     use tempfile::TempDir;
 
@@ -220,7 +228,7 @@ mod tests {
     fn a_large_record_is_not_kept_and_a_head_counts_for_what_is_made_of_it() {
         let folder = tempfile::tempdir().unwrap();
         let log = log(&folder, 256 << 10);
-        for (head, body, kept) in [(0, 31 << 10, true), (0, 32 << 10, false), (3500, 0, true), (4000, 0, false)] {
+        for (head, body, kept) in [(0, 31 << 10, true), (0, 32 << 10, false), (3400, 0, true), (3500, 0, false)] {
             log.put_parts("key", vec![0; head], vec![0; body], Times::kept(0)).unwrap();
             log.get("key").unwrap();
             assert_eq!(hits(&log, || drop(log.get("key").unwrap())) == 1, kept, "{head} {body}");
@@ -292,6 +300,17 @@ mod tests {
     }
 
     #[test]
+    fn after_a_failed_sync_nothing_comes_from_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = log(&folder, 1 << 20);
+        fill(&log, 1);
+        get(&log, 0);
+        log.shared.generation().poison(&Error::new(ErrorKind::Io, "the disk is gone"));
+        assert_eq!(log.stats().unwrap().tier_entries, 0);
+        assert_eq!(hits(&log, || (0..3).for_each(|_| get(&log, 0))), 0);
+    }
+
+    #[test]
     fn a_tier_of_no_bytes_keeps_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let log = log(&folder, 0);
@@ -324,10 +343,10 @@ mod tests {
         let entry = |log: &Log| -> Entry { log.entry("key").unwrap().unwrap() };
         log.put_parts("key", [7; 16], "body", Times::kept(0)).unwrap();
         let first = entry(&log);
-        assert_eq!(first.memo().room(), 128);
-        first.memo().keep(&Arc::new(1_u8), 129);
+        assert_eq!(first.memo().room(), 1024 + 128);
+        first.memo().keep(&Arc::new(1_u8), 1024 + 129);
         assert_eq!(first.memo().get::<u8>(), None, "there is no room for it");
-        first.memo().keep(&Arc::new(2_u8), 128);
+        first.memo().keep(&Arc::new(2_u8), 1024 + 128);
         first.memo().keep(&Arc::new(3_u8), 1);
         let kept: Weak<u8> = Arc::downgrade(&entry(&log).memo().get().unwrap());
         assert_eq!(kept.upgrade().as_deref(), Some(&2));

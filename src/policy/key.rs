@@ -323,6 +323,37 @@ mod tests {
         assert!(!shown.contains("swordfish"), "{shown}");
     }
 
+    /// Keys of before URLs were taken as they are parsed.
+    #[test]
+    fn a_parsed_url_is_redacted_and_normalised_like_its_text() {
+        for text in [
+            "HTTP://X.org:80/%7e/./a/../b?b=2&a=1&&#f",
+            "http://x.org",
+            "http://x.org/?",
+            "http://x.org/#token=s",
+            "http://u:p@x.org/?a=%zz&b=+",
+            "http://u@x.org:8080//a//b?token=s&x=%41",
+            "https:\\\\x.org\\a?Api%5FKey=s;b",
+            "ht\ttp://x.org/a\nb?to\tken=s",
+            "http://b\u{fc}cher.test/\u{e9}?q=\u{e9}|",
+            "http://[::1]:81/?a=b=c&d",
+            "http://x.org/?a?token=s",
+            " http://x.org/%2F%2f?%26=%3D ",
+            "http://0x7f.1/",
+            "http://user%40:p%3A@x.org/?sig=1&sig=2",
+        ] {
+            let mut found = Credentials::default();
+            let shown = redact::url(text, &mut found);
+            found.sort();
+            let asked = asked("GET", text, &[], "");
+            assert_eq!(asked.url, shown, "{text}");
+            assert_eq!(asked.identity.url, normalize::url(&shown).unwrap(), "{text}");
+            assert_eq!(asked.credentials, found, "{text}");
+            // What a session has parsed once is what it sends.
+            assert_eq!(normalize::url(&asked.identity.url).unwrap(), asked.identity.url, "{text}");
+        }
+    }
+
     #[test]
     fn a_request_with_a_secret_differs_from_one_without() {
         let with = get("http://x.org/?token=s");
