@@ -9,7 +9,7 @@ use larder::{
 };
 use std::{env, error::Error, hint::black_box, time::Instant};
 
-const ROUND: usize = 1000;
+const ROUND: u32 = 1000;
 const ROUNDS: usize = 201;
 const KEYS: usize = 200;
 const BODY: usize = 10 << 10;
@@ -40,8 +40,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn median(call: &dyn Fn(usize)) -> f64 {
     let round = |_| {
         let started = Instant::now();
-        (0..ROUND).for_each(|n| call(n % KEYS));
-        started.elapsed().as_secs_f64() * 1e9 / ROUND as f64
+        (0..ROUND as usize).for_each(|n| call(n % KEYS));
+        started.elapsed().as_secs_f64() * 1e9 / f64::from(ROUND)
     };
     let mut rounds: Vec<f64> = (0..ROUNDS).map(round).collect();
     rounds.sort_by(f64::total_cmp);
