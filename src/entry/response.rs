@@ -193,6 +193,14 @@ impl StoredResponse {
     pub fn coding(&self) -> &str {
         &self.coding
     }
+
+    /// The memory that it takes apart from its body.
+    pub(crate) fn memory(&self) -> usize {
+        let request = &self.request;
+        let texts = [&self.reason, &self.url, &self.coding, &request.method, &request.url];
+        let texts: usize = texts.iter().map(|text| text.capacity()).sum();
+        size_of::<Self>() + texts + memory_of(&self.headers) + memory_of(&request.headers)
+    }
 }
 
 impl fmt::Debug for StoredResponse {
@@ -205,6 +213,14 @@ impl fmt::Debug for StoredResponse {
             .field("body_len", &self.body.len())
             .finish_non_exhaustive()
     }
+}
+
+/// The memory of headers: for each that there is room for an entry and its hash, and the value in a block of its own.
+fn memory_of(headers: &HeaderMap) -> usize {
+    const ENTRY: usize = 112;
+    const BLOCK: usize = 48;
+    let values: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + BLOCK).sum();
+    headers.capacity() * ENTRY + values
 }
 
 /// What the head can hold, so that a response is the same before and after it was stored.

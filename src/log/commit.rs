@@ -143,6 +143,8 @@ impl Generation {
 
     fn distrust(&self, state: &mut SyncState, error: &Error) {
         self.in_doubt.store(true, Ordering::Release);
+        // The file may come to hold something else where it was read.
+        self.tier.retire();
         self.failed.insert(&self.stat, self.header.file_id);
         state.failed.get_or_insert_with(|| error.duplicate());
     }

@@ -1,6 +1,6 @@
 //! What a key leads to, and the operations of a batch: the values that cross the engine's border.
 
-use super::staged::Staged;
+use super::{memo::Memo, staged::Staged};
 use bytes::Bytes;
 
 /// When an entry was made, and from when on it may be dropped.
@@ -54,17 +54,27 @@ pub struct Entry {
     pub version: Version,
     /// The key that an alias points at; `None` for a value.
     pub alias_to: Option<Bytes>,
+    memo: Memo,
 }
 
 impl Entry {
     /// Makes a value, for implementers of stores.
     pub fn new(head: Bytes, body: Bytes, times: Times, version: Version) -> Self {
-        Self { head, body, times, version, alias_to: None }
+        Self { head, body, times, version, alias_to: None, memo: Memo::default() }
     }
 
     /// Makes an alias, for implementers of stores.
     pub fn new_alias(to: Bytes, head: Bytes, times: Times, version: Version) -> Self {
-        Self { head, body: Bytes::new(), times, version, alias_to: Some(to) }
+        Self { head, body: Bytes::new(), times, version, alias_to: Some(to), memo: Memo::default() }
+    }
+
+    /// Where a reader may keep what it made of the entry; of use only if the entry is in a memory tier.
+    pub fn memo(&self) -> &Memo {
+        &self.memo
+    }
+
+    pub(super) fn with_memo(self, memo: Memo) -> Self {
+        Self { memo, ..self }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{
     clock::{Clock, SystemClock},
     disk::{Disk, Stat},
+    options::MEMORY_TIER,
     real_disk::RealDisk,
 };
 use crate::{Error, ErrorKind, Result};
@@ -28,6 +29,8 @@ pub(crate) struct Env {
     pub(crate) dead_bytes_max: u64,
     /// Whether index segments are mapped, and not read page by page.
     pub(crate) map_index: bool,
+    /// Bytes of memory for the records that are read often.
+    pub(crate) memory_tier: u64,
     /// When an index is written.
     pub(crate) checkpoints: Checkpoints,
     /// How bodies are cut.
@@ -89,6 +92,7 @@ impl Default for Env {
             pid: std::process::id,
             dead_bytes_max: 16 << 20,
             map_index: true,
+            memory_tier: MEMORY_TIER,
             checkpoints: Checkpoints { tail_bytes_max: 16 << 20, small_bytes: 1 << 20, small_keys: 1024 },
             pieces: Pieces { chunk: 1 << 20, inline_max: 8 << 20, whole_max: 1 << 20, shared_min: 64 << 10 },
             failed: Arc::clone(FAILED.get_or_init(Arc::default)),

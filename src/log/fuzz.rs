@@ -8,7 +8,7 @@ use super::{
     env::Env,
     generation::Generation,
     layout::LOG_START,
-    read::Want,
+    read::{Source, Want},
     record::{Extent, RecordHeader},
     shared::Counters,
     view::{Loc, Role},
@@ -48,7 +48,7 @@ pub fn open_bytes(data: &[u8]) {
         let head = generation.read(loc, None, Want::Head, &counters).expect("memory does not fail");
         assert_eq!(head.expect("what reads whole reads in part").head, read.head);
         let honest = hash == generation.header.hash(&read.key);
-        if let Ok(Some(found)) = generation.resolve(&read.key, Want::Body, &counters) {
+        if let Ok(Some(found)) = generation.resolve(&read.key, Want::Body, Source::Disk, &counters) {
             assert!(found.loc.role != Role::Alias);
             assert!(!honest || loc.role == Role::Alias || found.body == read.body);
         }

@@ -12,6 +12,7 @@ use super::{
     lock::Gate,
     record::Kind,
     segment::Segment,
+    tier::Tier,
     view::View,
     walk::{Batch, End, Found, Look, Position, Walk},
 };
@@ -53,6 +54,7 @@ pub(super) struct Generation {
     pub(super) failed: Arc<FailedFiles>,
     /// Whether a sync has failed since the file was last read from its beginning.
     pub(super) in_doubt: AtomicBool,
+    pub(super) tier: Tier,
 }
 
 /// What catching up came to.
@@ -144,6 +146,7 @@ impl Generation {
             folder_synced: AtomicBool::new(false),
             written: AtomicBool::new(false),
             in_doubt: AtomicBool::new(false),
+            tier: Tier::new(env.memory_tier, header.hash_key),
         }
     }
 

@@ -10,7 +10,7 @@ use super::{
     iter::Iter,
     lock::WriteGuard,
     options::Options,
-    read::Want,
+    read::{Source, Want},
     reader::Reader,
     record::Extent,
     shared::{Settings, Shared},
@@ -92,6 +92,7 @@ impl Log {
 
     /// Opens a log in other surroundings.
     pub(crate) fn open_in(env: Env, path: &Path, options: &Options) -> Result<Self> {
+        let env = Env { memory_tier: options.memory_tier, ..env };
         let settings =
             Settings { fast_save: options.fast_save, on_damage: options.on_damage, lock_timeout: options.lock_timeout };
         let shared = Shared::open(env, path, !options.read_only, &settings)?;
@@ -189,7 +190,7 @@ impl Log {
     pub fn reader(&self, key: impl AsRef<[u8]>) -> Result<Option<Reader>> {
         let generation = self.shared.current()?;
         let counters = &self.shared.counters;
-        let Some(read) = generation.resolve(key.as_ref(), Want::Head, counters)? else { return Ok(None) };
+        let Some(read) = generation.resolve(key.as_ref(), Want::Head, Source::Tier, counters)? else { return Ok(None) };
         let Some(extents) = generation.extents_of(&read, counters)? else { return Ok(None) };
         Reader::new(&self.shared, &generation, read.into_head(&generation), &extents)
     }
@@ -204,7 +205,7 @@ impl Log {
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>> {
         let generation = self.shared.current()?;
         let counters = &self.shared.counters;
-        let read = generation.resolve(key.as_ref(), Want::Body, counters)?;
+        let read = generation.resolve(key.as_ref(), Want::Body, Source::Tier, counters)?;
         let counter = if read.is_some() { &counters.hits } else { &counters.misses };
         counter.fetch_add(1, Ordering::Relaxed);
         Ok(read.map(|read| read.body))
@@ -218,12 +219,14 @@ impl Log {
     /// `Io` if the disk fails.
     pub fn head(&self, key: impl AsRef<[u8]>) -> Result<Option<Head>> {
         let generation = self.shared.current()?;
-        let own = generation.read_own(key.as_ref(), Want::Head, &self.shared.counters)?;
+        let own = generation.read_own(key.as_ref(), Want::Head, Source::Tier, &self.shared.counters)?;
         let Some(own) = own.map(|read| read.into_head(&generation)) else { return Ok(None) };
         if own.alias_to.is_none() {
             return Ok(Some(own));
         }
-        let Some(value) = generation.resolve(key.as_ref(), Want::Head, &self.shared.counters)? else { return Ok(None) };
+        let Some(value) = generation.resolve(key.as_ref(), Want::Head, Source::Tier, &self.shared.counters)? else {
+            return Ok(None);
+        };
         let value = value.into_head(&generation);
         let (head, times) = if own.head.is_empty() { (value.head, value.times) } else { (own.head, own.times) };
         Ok(Some(Head { head, times, body_len: value.body_len, version: own.version, alias_to: own.alias_to }))
@@ -236,7 +239,7 @@ impl Log {
     /// As [`get`](Self::get).
     pub fn entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
         let generation = self.shared.current()?;
-        let read = generation.read_own(key.as_ref(), Want::Body, &self.shared.counters)?;
+        let read = generation.read_own(key.as_ref(), Want::Body, Source::Tier, &self.shared.counters)?;
         Ok(read.map(|read| read.into_entry(&generation)))
     }
 
@@ -251,7 +254,7 @@ impl Log {
         let key = key.as_ref();
         check_key(key)?;
         let guard = self.shared.lock(&self.settings)?;
-        let current = guard.generation.resolve(key, Want::Body, &self.shared.counters)?;
+        let current = guard.generation.resolve(key, Want::Body, Source::Disk, &self.shared.counters)?;
         // What was bookkeeping stays bookkeeping.
         let aux = current.as_ref().is_some_and(|read| read.header.aux() && read.key == key);
         let (head, body, times) = match change(current.map(|read| read.into_entry(&guard.generation))) {
@@ -286,7 +289,7 @@ impl Log {
         check_key(key)?;
         let guard = self.shared.lock(&self.settings)?;
         let expect = Step::Expect(key, Some(expected));
-        let own = guard.generation.read_own(key, Want::Head, &self.shared.counters)?;
+        let own = guard.generation.read_own(key, Want::Head, Source::Disk, &self.shared.counters)?;
         let Some(own) = own else {
             return Err(gone(self.path()));
         };
@@ -346,7 +349,7 @@ impl Log {
         let draft = Draft::delete(key)?;
         let guard = self.shared.lock(&self.settings)?;
         // An entry that cannot be read is there, and is best removed.
-        let found = guard.generation.resolve(key, Want::Head, &self.shared.counters);
+        let found = guard.generation.resolve(key, Want::Head, Source::Disk, &self.shared.counters);
         let there = found.map_or(true, |read| read.is_some());
         let ticket = self.shared.apply_locked(&guard, vec![Step::Write(draft)], &self.settings)?;
         self.acknowledge(guard, ticket)?;
@@ -426,7 +429,7 @@ impl Log {
     /// `Io` if the disk fails.
     pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let generation = self.shared.current()?;
-        Ok(generation.resolve(key.as_ref(), Want::Head, &self.shared.counters)?.is_some())
+        Ok(generation.resolve(key.as_ref(), Want::Head, Source::Tier, &self.shared.counters)?.is_some())
     }
 
     /// How many values there are; aliases do not count.

@@ -31,6 +31,7 @@ mod iter;
 mod layout;
 mod lock;
 mod map;
+mod memo;
 mod new_file;
 mod open;
 mod options;
@@ -53,6 +54,7 @@ mod stats;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod tier;
 #[cfg(test)]
 mod vectors;
 mod view;
@@ -64,6 +66,7 @@ pub use clock::{Clock, SystemClock};
 pub use entry::{Entry, Head, Times, Version, Write};
 pub use handle::{Change, Log};
 pub use iter::Iter;
+pub use memo::Memo;
 pub use options::{OnDamage, Options};
 pub use reader::Reader;
 pub use repair::{RepairReport, repair};

@@ -3,6 +3,9 @@
 use super::clock::{Clock, SystemClock};
 use std::{sync::Arc, time::Duration};
 
+/// Bytes of the memory tier unless a program says otherwise.
+pub(super) const MEMORY_TIER: u64 = 32 << 20;
+
 /// What to do with a file in which acknowledged data has rotted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -32,6 +35,7 @@ pub struct Options {
     pub(super) lock_timeout: Duration,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) map_index: bool,
+    pub(super) memory_tier: u64,
 }
 
 impl Options {
@@ -45,6 +49,7 @@ impl Options {
             lock_timeout: Duration::from_secs(5),
             clock: Arc::new(SystemClock),
             map_index: true,
+            memory_tier: MEMORY_TIER,
         }
     }
 
@@ -92,6 +97,22 @@ impl Options {
     #[must_use]
     pub fn map_index(mut self, map_index: bool) -> Self {
         self.map_index = map_index;
+        self
+    }
+
+    /// Bytes of memory for records that are read often. Default: 32 MiB; 0 keeps none.
+    ///
+    /// What is read again is then not read from the file, nor verified, again. Each call still sees what other
+    /// processes have written before it. A record takes its bytes, 512 more, and if it has a head 1 KiB and 8 times that
+    /// head for its [`Memo`](super::Memo); it is kept if that is no more than an eighth of all and no more than 4 MiB.
+    /// What was read once makes way before what was read again, so that going through the whole log takes nothing from
+    /// what is read often. [`Log::iter`](super::Log::iter) reads past it, and so does whatever writes.
+    ///
+    /// All handles of a file in a process share it, those that write and those that only read each their own; the
+    /// first handle decides. Bodies that are handed out share memory with it, and live on where it drops them.
+    #[must_use]
+    pub fn memory_tier(mut self, bytes: u64) -> Self {
+        self.memory_tier = bytes;
         self
     }
 

@@ -56,6 +56,8 @@ pub(super) enum Bug {
     BadPageIsMiss,
     /// A full page of an index does not say that entries stand in the next one.
     OverflowUnmarked,
+    /// A new generation takes over the memory tier of the last one.
+    TierInherited,
 }
 
 #[cfg(test)]

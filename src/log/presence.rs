@@ -3,7 +3,7 @@
 
 use super::{
     generation::Generation,
-    read::Want,
+    read::{Read, Want},
     shared::Counters,
     view::{Loc, Role},
 };
@@ -48,16 +48,22 @@ impl Generation {
         if loc.role != Role::Alias {
             return Ok(Some(Present { incarnation: loc.incarnation, bond: None }));
         }
-        let read = self.read(loc, None, Want::Head, counters)?;
-        Ok(read.map(|read| Present {
-            incarnation: loc.incarnation,
-            bond: Some((self.header.hash(&read.body), read.header.raw_len)),
-        }))
+        Ok(self.read(loc, None, Want::Head, counters)?.map(|alias| self.present_as(&alias)))
+    }
+
+    /// What an alias that was read says of its key's presence.
+    pub(super) fn present_as(&self, alias: &Read) -> Present {
+        let bond = (self.header.hash(&alias.body), alias.header.raw_len);
+        Present { incarnation: alias.loc.incarnation, bond: Some(bond) }
     }
 
     /// Whether reading a key itself finds something: a value, or an alias whose target is there.
     pub(super) fn is_visible(&self, loc: Loc, counters: &Counters) -> Result<bool> {
-        let Some(own) = self.present(loc, counters)? else { return Ok(false) };
+        self.present(loc, counters)?.map_or(Ok(false), |own| self.leads_on(own, counters))
+    }
+
+    /// Whether reading a key finds something, as far as that depends on other keys.
+    pub(super) fn leads_on(&self, own: Present, counters: &Counters) -> Result<bool> {
         let Some((target, bound)) = own.bond else { return Ok(true) };
         let target = incarnation_of(target, |hash| self.present_in_log(hash, counters))?;
         Ok(target.is_some_and(|target| Present::is_bound_to(bound, target)))

@@ -8,6 +8,7 @@ use super::{
     generation::Generation,
     index::Place,
     layout::{ALIAS_HOPS_MAX, CODEC_RAW, RECORD_HEADER_LEN},
+    memo::Memo,
     record::{Extent, Kind, RecordHeader},
     shared::Counters,
     view::{Loc, Role, Sought},
@@ -24,15 +25,26 @@ pub(super) enum Want {
     Body,
 }
 
+/// Where a key may be read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// From memory, if it is there.
+    Tier,
+    /// From the file itself, for what is about to be written on the strength of it.
+    Disk,
+}
+
 /// A record that was read and verified.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Read {
     pub(super) header: RecordHeader,
     pub(super) loc: Loc,
     pub(super) key: Bytes,
     pub(super) head: Bytes,
-    /// Empty if only the head was wanted, except of an alias: there it is the target.
+    /// May be empty if only the head was wanted, except of an alias: there it is the target.
     pub(super) body: Bytes,
+    /// Shared with the memory tier if that keeps the record.
+    pub(super) memo: Memo,
 }
 
 impl Read {
@@ -51,10 +63,11 @@ impl Read {
     /// The entry as callers see it.
     pub(super) fn into_entry(self, generation: &Generation) -> Entry {
         let (times, version) = (self.times(), generation.version(&self.loc));
-        match self.header.kind {
+        let entry = match self.header.kind {
             Kind::Alias => Entry::new_alias(self.body, self.head, times, version),
             _ => Entry::new(self.head, self.body, times, version),
-        }
+        };
+        entry.with_memo(self.memo)
     }
 
     /// The head as callers see it.
@@ -74,12 +87,7 @@ impl Generation {
 
     /// Reads the record at a place. `None` if it is another key's or fails a checksum, which is counted.
     pub(super) fn read(&self, loc: Loc, key: Option<&[u8]>, want: Want, counters: &Counters) -> Result<Option<Read>> {
-        self.read_spot(
-            Spot { offset: loc.offset, len: loc.len, end: loc.offset + loc.len, loc: Some(loc) },
-            key,
-            want,
-            counters,
-        )
+        self.read_spot(Spot::known(loc), key, want, counters)
     }
 
     fn read_spot(&self, spot: Spot, key: Option<&[u8]>, want: Want, counters: &Counters) -> Result<Option<Read>> {
@@ -138,7 +146,7 @@ impl Generation {
         } else {
             Bytes::new()
         };
-        Ok(Ok(Read { header, loc, key: stored_key, head, body }))
+        Ok(Ok(Read { header, loc, key: stored_key, head, body, memo: Memo::default() }))
     }
 
     /// The body that a record's body part holds or names; `None` if a checksum fails.
@@ -163,36 +171,37 @@ impl Generation {
     }
 
     /// Reads a key, following aliases to a value.
-    pub(super) fn resolve(&self, key: &[u8], want: Want, counters: &Counters) -> Result<Option<Read>> {
-        let Some(mut read) = self.read_key(key, want, counters)? else { return Ok(None) };
+    pub(super) fn resolve(&self, key: &[u8], want: Want, from: Source, counters: &Counters) -> Result<Option<Read>> {
+        let Some(mut read) = self.read_key(key, want, from, counters)? else { return Ok(None) };
         for _ in 0..ALIAS_HOPS_MAX {
             if read.loc.role != Role::Alias {
                 break;
             }
             let bound = read.header.raw_len;
-            let Some(target) = self.read_key(&read.body, want, counters)? else { return Ok(None) };
+            let Some(target) = self.read_key(&read.body, want, from, counters)? else { return Ok(None) };
             // An alias leads to the incarnation of its target that it was made for, or to any if there was none.
             if bound != 0 && bound != target.loc.incarnation {
                 return Ok(None);
             }
             read = target;
         }
-        if read.loc.role == Role::Alias { Ok(None) } else { read.decodable(want).map(Some) }
+        Ok(Some(read).filter(|read| read.loc.role != Role::Alias))
     }
 
     /// Reads a key itself. An alias whose target is gone is not there.
-    pub(super) fn read_own(&self, key: &[u8], want: Want, counters: &Counters) -> Result<Option<Read>> {
-        let Some(read) = self.read_key(key, want, counters)? else { return Ok(None) };
-        if self.is_visible(read.loc, counters)? { read.decodable(want).map(Some) } else { Ok(None) }
+    pub(super) fn read_own(&self, key: &[u8], want: Want, from: Source, counters: &Counters) -> Result<Option<Read>> {
+        let Some(read) = self.read_key(key, want, from, counters)? else { return Ok(None) };
+        let visible = read.loc.role != Role::Alias || self.leads_on(self.present_as(&read), counters)?;
+        Ok(visible.then_some(read))
     }
 
     /// Reads the newest record of a key.
-    fn read_key(&self, key: &[u8], want: Want, counters: &Counters) -> Result<Option<Read>> {
+    fn read_key(&self, key: &[u8], want: Want, from: Source, counters: &Counters) -> Result<Option<Read>> {
         let hash = self.header.hash(key);
         loop {
             let segment = match self.view().find(hash) {
                 Sought::Absent => return Ok(None),
-                Sought::At(loc) => return self.read(loc, Some(key), want, counters),
+                Sought::At(loc) => return self.recall(Spot::known(loc), key, want, from, counters),
                 Sought::Indexed(segment) => segment,
             };
             let Ok(places) = segment.find(&*self.file, hash) else {
@@ -201,12 +210,25 @@ impl Generation {
             };
             for place in places {
                 let spot = Spot::indexed(place, segment.summary().covers.offset);
-                if let Some(read) = self.read_spot(spot, Some(key), want, counters)? {
+                if let Some(read) = self.recall(spot, key, want, from, counters)? {
                     return Ok(Some(read));
                 }
             }
             return Ok(None);
         }
+    }
+
+    /// Reads a record from the memory tier or else from the file. What was read whole is kept there.
+    fn recall(&self, spot: Spot, key: &[u8], want: Want, from: Source, counters: &Counters) -> Result<Option<Read>> {
+        if from == Source::Tier
+            && let Some(kept) = self.tier.get(spot.offset).filter(|kept| kept.key == key)
+        {
+            counters.tier_hits.fetch_add(1, Ordering::Relaxed);
+            return Ok(Some(kept));
+        }
+        let Some(read) = self.read_spot(spot, Some(key), want, counters)? else { return Ok(None) };
+        let read = read.decodable(want)?;
+        Ok(Some(if from == Source::Tier && want == Want::Body { self.tier.keep(read) } else { read }))
     }
 }
 
@@ -222,6 +244,10 @@ struct Spot {
 }
 
 impl Spot {
+    fn known(loc: Loc) -> Self {
+        Self { offset: loc.offset, len: loc.len, end: loc.offset + loc.len, loc: Some(loc) }
+    }
+
     fn indexed(place: Place, covers: u64) -> Self {
         let len = place.len_max().min(covers.saturating_sub(place.offset()));
         Self { offset: place.offset(), len, end: covers, loc: None }

@@ -7,6 +7,7 @@ use super::{
     generation::{CaughtUp, Generation, folder_of, names},
     lock::WriteGuard,
     open::{open_generation, set_aside},
+    plant::{Bug, planted},
 };
 use crate::{Error, ErrorKind, Result};
 use std::{
@@ -70,6 +71,8 @@ pub(super) struct Shared {
 pub(super) struct Counters {
     pub(super) hits: AtomicU64,
     pub(super) misses: AtomicU64,
+    /// Records that came from memory.
+    pub(super) tier_hits: AtomicU64,
     /// Records that failed a checksum when they were read.
     pub(super) unsound: AtomicU64,
 }
@@ -204,7 +207,15 @@ impl Shared {
 
     /// Makes a generation the current one. The caller holds `reopening`.
     pub(super) fn adopt(&self, generation: Arc<Generation>) {
-        *self.generation.write().unwrap_or_else(PoisonError::into_inner) = generation;
+        if planted(Bug::TierInherited) {
+            generation.tier.inherit(&self.generation().tier);
+        }
+        let old = {
+            let mut current = self.generation.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, generation)
+        };
+        // Readers may hold it for long, and need its memory no more.
+        old.tier.retire();
     }
 
     /// Puts the damaged file of a locked generation aside.

@@ -24,6 +24,12 @@ pub struct Stats {
     pub hits: u64,
     /// Calls of `get` that did not.
     pub misses: u64,
+    /// Records that came from the memory tier, by whatever call.
+    pub tier_hits: u64,
+    /// Records that are in the memory tier.
+    pub tier_entries: u64,
+    /// Bytes of memory that they take, with what readers may keep beside them.
+    pub tier_bytes: u64,
     /// Records that failed a checksum when they were read, and were treated as absent.
     pub unsound_reads: u64,
     /// Batches that were left out when the file was opened, since something in them fails its checksum.
@@ -41,6 +47,7 @@ impl Stats {
         let counters = &shared.counters;
         // Heads that share one body count it once each, so live bytes may exceed the log.
         let log_bytes = file_bytes.saturating_sub(LOG_START);
+        let (tier_entries, tier_bytes) = generation.tier.size();
         Ok(Self {
             entries: view.values(),
             aliases: view.aliases(),
@@ -50,6 +57,9 @@ impl Stats {
             synced_bytes: generation.synced(),
             hits: counters.hits.load(Ordering::Relaxed),
             misses: counters.misses.load(Ordering::Relaxed),
+            tier_hits: counters.tier_hits.load(Ordering::Relaxed),
+            tier_entries,
+            tier_bytes,
             unsound_reads: counters.unsound.load(Ordering::Relaxed),
             void_batches: view.void_batches().len() as u64,
             quarantined: shared.quarantined().len() as u64,

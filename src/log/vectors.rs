@@ -14,7 +14,7 @@ use super::{
         FLAG_AUX, FLAG_EXTENTS, FLAG_MORE, FLAG_SKIPPABLE, HEADER_COPY_AT, LOG_START, PAGE_LEN, RECORD_HEADER_LEN,
         SLOT_OFFSETS, align_up,
     },
-    read::Want,
+    read::{Source, Want},
     record::{Extent, Kind, RecordHeader},
     shared::Counters,
     view::Role,
@@ -359,7 +359,7 @@ fn describe(path: &Path) -> String {
             }),
         });
         if loc.role == Role::Alias {
-            let value = generation.resolve(&key, Want::Head, &counters).unwrap();
+            let value = generation.resolve(&key, Want::Head, Source::Disk, &counters).unwrap();
             entry["to"] = json!(hex(&body.unwrap()));
             entry["target_incarnation"] = json!(format!("{:016x}", header.raw_len));
             entry["resolves_to"] = json!(value.map(|value| hex(&value.key)));

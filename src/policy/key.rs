@@ -11,6 +11,8 @@ use crate::{
 use bytes::Bytes;
 use http::{HeaderMap, header::HOST};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use url::Url;
 
 /// Part of every base, so that a later scheme never meets the keys of this one.
 const SCHEME: &[u8] = b"larder-1";
@@ -41,24 +43,33 @@ pub(crate) struct Asked {
     /// The URL as it was asked, redacted.
     pub(crate) url: String,
     /// The headers as they were asked, redacted.
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Arc<HeaderMap>,
     pub(crate) credentials: Credentials,
 }
 
 impl Asked {
     /// Redacts a request, then normalises it. Fails with `InvalidInput` if the URL is not an absolute one.
     pub(crate) fn new(method: &str, url: &str, headers: &HeaderMap, body: &[u8]) -> Result<Self> {
+        let parsed = Url::parse(url).map_err(|error| {
+            let shown = redact::url(url, &mut Credentials::default());
+            Error::new(ErrorKind::InvalidInput, format!("not a URL: {error}")).with_url(shown)
+        })?;
+        Self::parsed(method, &parsed, &Arc::new(headers.clone()), body)
+    }
+
+    /// The same of a URL that is parsed already. Nothing is copied that holds no credentials, but the URL.
+    pub(crate) fn parsed(method: &str, url: &Url, headers: &Arc<HeaderMap>, body: &[u8]) -> Result<Self> {
         let mut credentials = Credentials::default();
-        let shown = redact::url(url, &mut credentials);
+        let shown = redact::parsed_url(url, &mut credentials);
+        let normal = if credentials.is_empty() { normalize::parsed_url(url) } else { normalize::url(&shown) }?;
         let headers = redact::headers(headers, &mut credentials);
         let content_type = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
         let body = normalize::body(content_type, body, &mut credentials);
         credentials.sort();
-        let url = normalize::url(&shown)?;
         let identity = Identity {
             method: method.to_ascii_uppercase(),
-            host: other_host(&url, &headers),
-            url,
+            host: other_host(&normal, &headers),
+            url: normal,
             body_digest: body.map(|body| digest(&[body.kind.as_bytes(), &body.bytes])),
             partition: None,
             variant: None,
@@ -77,7 +88,7 @@ impl Asked {
         StoredRequest {
             method: self.identity.method.clone(),
             url: self.url.clone(),
-            headers: self.headers.clone(),
+            headers: HeaderMap::clone(&self.headers),
             body_digest: self.identity.body_digest,
             partition: self.identity.partition,
             variant: self.identity.variant,
@@ -126,9 +137,11 @@ impl Identity {
             return name;
         }
         let body = self.body_digest.as_ref().map_or(&[][..], |digest| digest);
-        let mut parts = vec![SCHEME, self.method.as_bytes(), self.url.as_bytes(), body];
-        parts.extend(self.host.as_ref().map(|host| &host[..]));
-        digest(&parts)
+        let (method, url) = (self.method.as_bytes(), self.url.as_bytes());
+        match &self.host {
+            Some(host) => digest(&[SCHEME, method, url, body, host]),
+            None => digest(&[SCHEME, method, url, body]),
+        }
     }
 
     /// The key of the response.
@@ -146,19 +159,28 @@ impl Identity {
         key.into()
     }
 
-    /// Whether `stored` is what this asks for. Guards against a key that leads to a wrong response for any reason.
-    pub(crate) fn matches(&self, stored: &StoredRequest) -> bool {
+    /// The memory that it takes.
+    pub(crate) fn memory(&self) -> usize {
+        size_of::<Self>() + self.method.capacity() + self.url.capacity()
+    }
+
+    /// Whether `stored` is what this asks for; `identity` is that of `stored`, if it has one. Guards against a key that
+    /// leads to a wrong response for any reason.
+    pub(crate) fn matches(&self, stored: &StoredRequest, identity: Option<&Self>) -> bool {
         if self.name.is_some() {
             // Whoever named it says that different requests are the same.
             return (self.name, self.partition, self.variant) == (stored.name, stored.partition, stored.variant);
         }
-        Self::of(stored).is_ok_and(|stored| stored == *self)
+        identity == Some(self)
     }
 }
 
 /// The digest of the `Host` headers, unless there is none or each names the host of this normal URL: the server answers
 /// for the host in the header.
 fn other_host(url: &str, headers: &HeaderMap) -> Option<[u8; 32]> {
+    if !headers.contains_key(HOST) {
+        return None;
+    }
     let (scheme, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?']).next()?;
     let default_port = match scheme {
@@ -211,6 +233,10 @@ mod tests {
         Asked::new(method, url, &map, body.as_bytes()).unwrap()
     }
 
+    fn matches(asked: &Identity, stored: &StoredRequest) -> bool {
+        asked.matches(stored, Identity::of(stored).ok().as_ref())
+    }
+
     fn get(url: &str) -> Identity {
         asked("GET", url, &[], "").identity
     }
@@ -243,8 +269,8 @@ mod tests {
         let mut keys = vec![get("http://x.org/").key()];
         for host in ["a.example", "b.example", "x.org:443", "x.org:81", "x.orga", "u@x.org", ""] {
             let asked = with("http://x.org/", host);
-            assert!(asked.identity.matches(&asked.to_stored()), "{host}");
-            assert!(!get("http://x.org/").matches(&asked.to_stored()), "{host}");
+            assert!(matches(&asked.identity, &asked.to_stored()), "{host}");
+            assert!(!matches(&get("http://x.org/"), &asked.to_stored()), "{host}");
             assert_eq!(asked.identity.list_key(), get("http://x.org/").list_key());
             keys.push(asked.identity.key());
         }
@@ -297,6 +323,37 @@ mod tests {
         assert!(!shown.contains("swordfish"), "{shown}");
     }
 
+    /// Keys of before URLs were taken as they are parsed.
+    #[test]
+    fn a_parsed_url_is_redacted_and_normalised_like_its_text() {
+        for text in [
+            "HTTP://X.org:80/%7e/./a/../b?b=2&a=1&&#f",
+            "http://x.org",
+            "http://x.org/?",
+            "http://x.org/#token=s",
+            "http://u:p@x.org/?a=%zz&b=+",
+            "http://u@x.org:8080//a//b?token=s&x=%41",
+            "https:\\\\x.org\\a?Api%5FKey=s;b",
+            "ht\ttp://x.org/a\nb?to\tken=s",
+            "http://b\u{fc}cher.test/\u{e9}?q=\u{e9}|",
+            "http://[::1]:81/?a=b=c&d",
+            "http://x.org/?a?token=s",
+            " http://x.org/%2F%2f?%26=%3D ",
+            "http://0x7f.1/",
+            "http://user%40:p%3A@x.org/?sig=1&sig=2",
+        ] {
+            let mut found = Credentials::default();
+            let shown = redact::url(text, &mut found);
+            found.sort();
+            let asked = asked("GET", text, &[], "");
+            assert_eq!(asked.url, shown, "{text}");
+            assert_eq!(asked.identity.url, normalize::url(&shown).unwrap(), "{text}");
+            assert_eq!(asked.credentials, found, "{text}");
+            // What a session has parsed once is what it sends.
+            assert_eq!(normalize::url(&asked.identity.url).unwrap(), asked.identity.url, "{text}");
+        }
+    }
+
     #[test]
     fn a_request_with_a_secret_differs_from_one_without() {
         let with = get("http://x.org/?token=s");
@@ -310,7 +367,7 @@ mod tests {
         let mut asked_for = asked("POST", "HTTP://X.org:80/%7e?b=2&token=s&a=1#f", &json, "[1]");
         asked_for.identity.partition = Some([3; 16]);
         let stored = asked_for.to_stored();
-        assert!(asked_for.identity.matches(&stored));
+        assert!(matches(&asked_for.identity, &stored));
         assert_eq!(Identity::of(&stored).unwrap().key(), asked_for.identity.key());
         let others = [
             StoredRequest { method: "PUT".to_owned(), ..stored.clone() },
@@ -321,7 +378,7 @@ mod tests {
             StoredRequest { name: Some([0; 32]), ..stored.clone() },
             StoredRequest { variant: Some([0; 32]), ..stored },
         ];
-        assert!(others.iter().all(|other| !asked_for.identity.matches(other)));
+        assert!(others.iter().all(|other| !matches(&asked_for.identity, other)));
     }
 
     #[test]
@@ -332,16 +389,16 @@ mod tests {
         other.name("page");
         assert_eq!(one.identity.key(), named("page"));
         assert_eq!(other.identity.key(), named("page"));
-        assert!(one.identity.matches(&other.to_stored()));
+        assert!(matches(&one.identity, &other.to_stored()));
         other.identity.partition = Some([1; 16]);
         assert_ne!(other.identity.key(), named("page"));
-        assert!(!one.identity.matches(&other.to_stored()));
+        assert!(!matches(&one.identity, &other.to_stored()));
     }
 
     #[test]
     fn a_request_made_by_hand_has_no_credentials() {
         let made = StoredRequest::new("get", "http://x.org/", &HeaderMap::new(), b"").unwrap();
-        assert!(get("http://x.org/").matches(&made));
+        assert!(matches(&get("http://x.org/"), &made));
         for url in ["http://u:p@x.org/", "http://x.org/?token=swordfish", "no url"] {
             let error = StoredRequest::new("GET", url, &HeaderMap::new(), b"").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);

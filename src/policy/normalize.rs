@@ -27,18 +27,25 @@ pub(crate) struct Body<'a> {
 pub(crate) fn url(redacted: &str) -> Result<String> {
     let url = Url::parse(redacted)
         .map_err(|error| Error::new(ErrorKind::InvalidInput, format!("not a URL: {error}")).with_url(redacted))?;
+    parsed_url(&url)
+}
+
+/// The same of a URL that is parsed already.
+pub(crate) fn parsed_url(url: &Url) -> Result<String> {
     let Some(host) = url.host_str().filter(|host| !host.is_empty()) else {
-        return Err(Error::new(ErrorKind::InvalidInput, "not a URL with a host").with_url(redacted));
+        return Err(Error::new(ErrorKind::InvalidInput, "not a URL with a host").with_url(url.as_str()));
     };
-    let mut out = format!("{}://{host}", url.scheme());
+    let mut out = String::with_capacity(url.as_str().len());
+    out.push_str(url.scheme());
+    out.push_str("://");
+    out.push_str(host);
     if let Some(port) = url.port() {
         // Writing to a String does not fail.
         let _ = write!(out, ":{port}");
     }
-    out.push_str(&respell(url.path(), Part::Path));
-    if let Some(query) = url.query().map(pairs).filter(|query| !query.is_empty()) {
-        out.push('?');
-        out.push_str(&query);
+    respell(&mut out, url.path(), Part::Path);
+    if let Some(query) = url.query() {
+        write_pairs(&mut out, "?", query);
     }
     Ok(out)
 }
@@ -89,20 +96,35 @@ fn is_form(text: &str) -> bool {
 
 /// Parameters sorted by name, then value; duplicates stay, empty pieces go.
 fn pairs(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    write_pairs(&mut out, "", text);
+    out
+}
+
+/// The same behind `mark`, which goes as well if there are no parameters.
+fn write_pairs(out: &mut String, mark: &str, text: &str) {
+    let respelled = |text: &str| {
+        let mut out = String::with_capacity(text.len());
+        respell(&mut out, text, Part::Parameter);
+        out
+    };
     let mut pairs: Vec<_> = text
         .split('&')
         .filter(|piece| !piece.is_empty())
         .map(|piece| match piece.split_once('=') {
-            Some((name, value)) => (respell(name, Part::Parameter), Some(respell(value, Part::Parameter))),
-            None => (respell(piece, Part::Parameter), None),
+            Some((name, value)) => (respelled(name), Some(respelled(value))),
+            None => (respelled(piece), None),
         })
         .collect();
     pairs.sort();
-    let pieces: Vec<_> = pairs
-        .into_iter()
-        .map(|(name, value)| value.map_or_else(|| name.clone(), |value| format!("{name}={value}")))
-        .collect();
-    pieces.join("&")
+    for (n, (name, value)) in pairs.iter().enumerate() {
+        out.push_str(if n == 0 { mark } else { "&" });
+        out.push_str(name);
+        if let Some(value) = value {
+            out.push('=');
+            out.push_str(value);
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -114,27 +136,32 @@ enum Part {
 /// Writes each character in the one spelling that is normal: escaped if and only if it must be.
 ///
 /// A text with a `%` that begins no escape is left alone: any spelling for it would be that of another text.
-fn respell(text: &str, part: Part) -> String {
+fn respell(out: &mut String, text: &str, part: Part) {
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let delimiter = |byte: u8| part == Part::Path && b":/?#[]@!$&'()*+,;=".contains(&byte);
+    if text.bytes().all(|byte| unreserved(byte) || delimiter(byte)) {
+        return out.push_str(text);
+    }
     let bytes = text.as_bytes();
-    let mut out = String::with_capacity(text.len());
+    let start = out.len();
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         let (byte, escaped, len) = match (byte, bytes.get(at + 1..at + 3).and_then(hex_byte)) {
             (b'%', Some(byte)) => (byte, true, 3),
-            (b'%', None) => return text.to_owned(),
+            (b'%', None) => {
+                out.truncate(start);
+                return out.push_str(text);
+            }
             (b'+', _) if part == Part::Parameter => (b' ', true, 1),
             (byte, _) => (byte, false, 1),
         };
-        let unreserved = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        let delimiter = part == Part::Path && !escaped && b":/?#[]@!$&'()*+,;=".contains(&byte);
-        if unreserved || delimiter {
+        if unreserved(byte) || !escaped && delimiter(byte) {
             out.push(char::from(byte));
         } else {
             let _ = write!(out, "%{byte:02X}");
         }
         at += len;
     }
-    out
 }
 
 fn hex_byte(digits: &[u8]) -> Option<u8> {

@@ -3,7 +3,7 @@
 use super::secret_names::{is_secret, squeeze};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::percent_decode;
-use std::fmt;
+use std::{borrow::Cow, fmt, sync::Arc};
 use url::Url;
 
 /// What stands in the place of a credential.
@@ -51,17 +51,29 @@ impl fmt::Debug for Credentials {
 /// A URL, or a relative one as in `Location`, without userinfo and with the values of secret parameters replaced,
 /// in its query and its fragment. An absolute URL comes back in the spelling that is sent.
 pub(crate) fn url(text: &str, found: &mut Credentials) -> String {
-    let text = without_userinfo(text, found);
-    let (rest, fragment) = split(&text, '#');
-    let (path, query) = split(rest, '?');
-    let mut out = path.to_owned();
-    if let Some(query) = query {
-        out.push('?');
-        out.push_str(&pairs(query, found));
+    without_parameters(&without_userinfo(text, found), found)
+}
+
+/// The same of a URL that is parsed already.
+pub(crate) fn parsed_url(url: &Url, found: &mut Credentials) -> String {
+    if !has_userinfo(url) {
+        return without_parameters(url.as_str(), found);
     }
-    if let Some(fragment) = fragment {
-        out.push('#');
-        out.push_str(&pairs(fragment, found));
+    let mut url = url.clone();
+    take_userinfo(&mut url, found);
+    without_parameters(url.as_str(), found)
+}
+
+fn without_parameters(text: &str, found: &mut Credentials) -> String {
+    let (rest, fragment) = split(text, '#');
+    let (path, query) = split(rest, '?');
+    let mut out = String::with_capacity(text.len());
+    out.push_str(path);
+    for (mark, text) in [('?', query), ('#', fragment)] {
+        if let Some(text) = text {
+            out.push(mark);
+            write_pairs(&mut out, text, found);
+        }
     }
     out
 }
@@ -69,13 +81,18 @@ pub(crate) fn url(text: &str, found: &mut Credentials) -> String {
 /// A query or a form with the values of secret parameters replaced, everything else as it is spelled.
 pub(crate) fn pairs(text: &str, found: &mut Credentials) -> String {
     let mut out = String::with_capacity(text.len());
+    write_pairs(&mut out, text, found);
+    out
+}
+
+fn write_pairs(out: &mut String, text: &str, found: &mut Credentials) {
     // `;` separates for some servers, and `?` begins the parameters of a fragment such as `#/path?token=`.
     for piece in text.split_inclusive(['&', ';', '?']) {
         let end = piece.trim_end_matches(['&', ';', '?']).len();
         let (pair, separator) = piece.split_at(end);
         match pair.split_once('=') {
             Some((name, value)) if is_secret(&String::from_utf8_lossy(&form_decode(name))) => {
-                found.push(&squeeze(&String::from_utf8_lossy(&form_decode(name))), form_decode(value));
+                found.push(&squeeze(&String::from_utf8_lossy(&form_decode(name))), form_decode(value).into_owned());
                 out.push_str(name);
                 out.push('=');
                 out.push_str(REDACTED);
@@ -84,13 +101,15 @@ pub(crate) fn pairs(text: &str, found: &mut Credentials) -> String {
         }
         out.push_str(separator);
     }
-    out
 }
 
 /// The headers of a request with the values of secret ones replaced, and parameters in `Referer`.
-pub(crate) fn headers(headers: &HeaderMap, found: &mut Credentials) -> HeaderMap {
+pub(crate) fn headers(headers: &Arc<HeaderMap>, found: &mut Credentials) -> Arc<HeaderMap> {
+    if !headers.keys().any(|name| is_secret(name.as_str()) || name == header::REFERER) {
+        return Arc::clone(headers);
+    }
     let mut out = HeaderMap::with_capacity(headers.len());
-    for (name, value) in headers {
+    for (name, value) in headers.iter() {
         let shown = if is_secret(name.as_str()) {
             found.push(name.as_str(), credential(value));
             HeaderValue::from_static(REDACTED)
@@ -102,7 +121,7 @@ pub(crate) fn headers(headers: &HeaderMap, found: &mut Credentials) -> HeaderMap
         };
         out.append(name, shown);
     }
-    out
+    Arc::new(out)
 }
 
 /// The headers of a response with credentials in `Location` and `Content-Location` replaced.
@@ -203,7 +222,7 @@ fn without_userinfo(text: &str, found: &mut Credentials) -> String {
 }
 
 fn take_userinfo(url: &mut Url, found: &mut Credentials) -> bool {
-    if url.username().is_empty() && url.password().is_none() {
+    if !has_userinfo(url) {
         return false;
     }
     let mut userinfo = Credentials::default();
@@ -214,8 +233,16 @@ fn take_userinfo(url: &mut Url, found: &mut Credentials) -> bool {
     url.set_username("").and_then(|()| url.set_password(None)).is_ok()
 }
 
-fn form_decode(text: &str) -> Vec<u8> {
-    percent_decode(text.replace('+', " ").as_bytes()).collect()
+fn has_userinfo(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
+}
+
+fn form_decode(text: &str) -> Cow<'_, [u8]> {
+    if text.contains(['+', '%']) {
+        percent_decode(text.replace('+', " ").as_bytes()).collect::<Vec<_>>().into()
+    } else {
+        text.as_bytes().into()
+    }
 }
 
 fn split(text: &str, at: char) -> (&str, Option<&str>) {
@@ -284,7 +311,7 @@ mod tests {
             sent.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         let mut found = Credentials::default();
-        let stored = headers(&sent, &mut found);
+        let stored = headers(&Arc::new(sent), &mut found);
         let shown: Vec<_> = stored.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         let want = [
             ("accept", "a"),

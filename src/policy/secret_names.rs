@@ -53,7 +53,7 @@ const NOT_SECRET_NAMES: &[&str] = &[
 /// Whether the value under this name is a credential. Case, `-` and `_` do not matter; of a nested name, such as
 /// `user[password]` or `auth.token`, each segment counts.
 pub(crate) fn is_secret(name: &str) -> bool {
-    name.split(['[', ']', '.']).map(squeeze).any(|name| {
+    name.split(['[', ']', '.']).filter(|name| may_be_secret(name)).map(squeeze).any(|name| {
         let secret = SECRET_NAMES.contains(&name.as_str()) || SECRET_ENDS.iter().any(|end| name.ends_with(end));
         secret && !NOT_SECRET_NAMES.contains(&name.as_str()) && !name.starts_with("cursor")
     })
@@ -62,6 +62,16 @@ pub(crate) fn is_secret(name: &str) -> bool {
 /// The letters and digits of a name, in lower case: `X-Api-Key`, `x_api_key` and `xApiKey` are one name.
 pub(super) fn squeeze(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// Whether a name ends like that of a credential. Most names do not, and are told without a copy.
+fn may_be_secret(name: &str) -> bool {
+    let letters = || name.bytes().rev().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase());
+    let last = letters().next();
+    SECRET_ENDS.iter().chain(SECRET_NAMES).map(|end| end.bytes()).any(|end| {
+        // The last letter alone rules most of them out.
+        end.clone().next_back() == last && end.len() == end.rev().zip(letters()).take_while(|(a, b)| a == b).count()
+    })
 }
 
 #[cfg(test)]

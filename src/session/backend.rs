@@ -132,13 +132,13 @@ pub(super) fn file_path(name: &Path, location: Option<&Path>, extension: &str) -
 ///
 /// A cache can be fetched again, so that a damaged one is put aside; not so if it is only read, or if every failure is
 /// to be an error.
-pub(super) fn open_log(path: &Path, fast_save: bool, settings: &Settings) -> Result<LogStore> {
+pub(super) fn open_log(path: &Path, options: Options, settings: &Settings) -> Result<LogStore> {
     let read_only = settings.read_only;
     if !read_only {
         create_folder_of(path)?;
     }
     let on_damage = if read_only || settings.strict { OnDamage::Error } else { OnDamage::Quarantine };
-    let options = Options::new().fast_save(fast_save).read_only(read_only).on_damage(on_damage);
+    let options = options.read_only(read_only).on_damage(on_damage);
     LogStore::open(path, options).map_err(|error| {
         if !(read_only && error.kind() == ErrorKind::Io && matches!(path.try_exists(), Ok(false))) {
             return error;

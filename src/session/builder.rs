@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{
     Backend, Cache, CachedSession, Request, Response, Timeout,
@@ -14,13 +14,13 @@ use super::{
     cache::PartitionBy,
     put_aside::PutAside,
     read_only::ReadOnly,
-    request::{header, invalid},
+    request::{header, invalid, with_defaults},
     settings::Settings,
     transport::{Transport, UreqTransport},
 };
 use crate::{
     Error, Expire, Mode, Result,
-    log::SystemClock,
+    log::{self, SystemClock},
     store::{MemoryStore, Store},
 };
 
@@ -47,7 +47,7 @@ pub struct CachedSessionBuilder {
     backend: Backend,
     location: Option<PathBuf>,
     extension: String,
-    fast_save: bool,
+    log: log::Options,
     settings: Settings,
     transport: Option<Arc<dyn Transport>>,
     error: Option<Error>,
@@ -60,7 +60,7 @@ impl CachedSessionBuilder {
             backend: Backend::default(),
             location: None,
             extension: "larder".to_owned(),
-            fast_save: false,
+            log: log::Options::new(),
             settings: Settings::default(),
             transport: None,
             error: None,
@@ -98,7 +98,17 @@ impl CachedSessionBuilder {
     /// Saves return without waiting for the disk: much faster, and a power cut may take the last of them. Off unless
     /// set. The file stays intact either way.
     pub fn fast_save(mut self, fast: bool) -> Self {
-        self.fast_save = fast;
+        self.log = self.log.fast_save(fast);
+        self
+    }
+
+    /// Bytes of memory for responses that are asked for often, with [`Backend::Log`]: 32 MiB unless set; 0 keeps none.
+    ///
+    /// A hit then reads and decodes nothing; what other processes store or delete is seen all the same. All sessions of
+    /// a file in a process share it, and the first one decides; see
+    /// [`memory_tier` of the log](crate::log::Options::memory_tier).
+    pub fn memory_tier(mut self, bytes: u64) -> Self {
+        self.log = self.log.memory_tier(bytes);
         self
     }
 
@@ -249,6 +259,7 @@ impl CachedSessionBuilder {
         self.check()?;
         // A recording is replayed as it is: whatever happens, it stays that way.
         self.settings.read_only |= self.settings.rules.mode == Mode::Offline;
+        self.settings.plain_headers = Arc::new(with_defaults(HeaderMap::new(), &self.settings.headers));
         let (store, put_aside) = self.open()?;
         let cache = Cache::new(store, Arc::new(SystemClock))?;
         let transport = self.transport.unwrap_or_else(|| Arc::new(UreqTransport::new()));
@@ -274,7 +285,7 @@ impl CachedSessionBuilder {
             Backend::Custom(store) => Arc::clone(store),
             Backend::Log => {
                 let path = file_path(&self.name, self.location.as_deref(), &self.extension)?;
-                let store = open_log(&path, self.fast_save, &self.settings)?;
+                let store = open_log(&path, self.log.clone(), &self.settings)?;
                 let put_aside = PutAside::of(store.log().clone());
                 return Ok((Arc::new(store), Some(put_aside)));
             }

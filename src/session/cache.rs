@@ -126,7 +126,7 @@ impl Cache {
     /// Whatever keeps the store from answering.
     pub fn get(&self, key: impl AsRef<str>) -> Result<Option<(StoredResponse, SystemTime)>> {
         let chain = self.walk(resolve(key.as_ref()), None, usize::MAX)?;
-        Ok(chain.map(|chain| (chain.response.clone(), chain.response.created_at())))
+        Ok(chain.map(|chain| (StoredResponse::clone(&chain.response), chain.response.created_at())))
     }
 
     /// Stores a response under the key of the request that it answers, and returns that key.

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Read},
+    sync::Arc,
     time::{Instant, SystemTime},
 };
 
@@ -81,7 +82,7 @@ impl Course<'_> {
         }
         if response.cache_key.is_none() {
             // What was not stored does not expire.
-            response.stored.expires = None;
+            Arc::make_mut(&mut response.stored).expires = None;
         }
         self.session.cache().count_miss();
         Ok(Step::Done(Box::new(response)))
@@ -112,7 +113,7 @@ impl Course<'_> {
     /// The answer as the user sees it: with the headers as they came.
     fn answer(&self, hop: &Hop<'_>, forward: Forward, parts: &response::Parts, stored: StoredResponse) -> Response {
         Response {
-            stored: StoredResponse { headers: parts.headers.clone(), ..stored },
+            stored: Arc::new(StoredResponse { headers: parts.headers.clone(), ..stored }),
             url: self.with_fragment(hop.request.url.to_string()),
             history: Vec::new(),
             elapsed: self.started.elapsed(),

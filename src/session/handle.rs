@@ -85,7 +85,7 @@ impl CachedSession {
 
     /// A GET request.
     pub fn get(&self, url: impl AsRef<str>) -> RequestBuilder {
-        self.request(Method::GET, url)
+        RequestBuilder::new(self.clone(), Some(Method::GET), url.as_ref())
     }
 
     /// A POST request. It is cached only if [`allowable_methods`](CachedSessionBuilder::allowable_methods) names it.

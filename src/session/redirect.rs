@@ -1,5 +1,7 @@
 //! Where a redirect leads.
 
+use std::sync::Arc;
+
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
     header::{
@@ -41,16 +43,18 @@ pub(super) fn next(request: &Request, status: u16, location: &HeaderValue) -> Re
     if becomes_get {
         next.method = Method::GET;
         next.body = bytes::Bytes::new();
+        let headers = Arc::make_mut(&mut next.headers);
         for name in BODY_HEADERS {
-            next.headers.remove(name);
+            headers.remove(name);
         }
     }
     if leaves_origin(&request.url, &next.url) {
         let secret: Vec<_> = next.headers.keys().filter(|name| is_secret(name.as_str())).cloned().collect();
+        let headers = Arc::make_mut(&mut next.headers);
         for name in secret {
-            next.headers.remove(name);
+            headers.remove(name);
         }
-        next.headers.remove(HOST);
+        headers.remove(HOST);
     }
     take_userinfo(&mut next);
     Ok(next)
@@ -96,7 +100,7 @@ mod tests {
             headers.insert(name, HeaderValue::from_static("x"));
         }
         let (method, url) = (method.clone(), Url::parse(url).unwrap());
-        Request { method, url, headers, body: "body".into() }
+        Request { method, url, headers: Arc::new(headers), body: "body".into() }
     }
 
     fn follow(method: &Method, url: &str, status: u16, location: &str) -> Result<Request> {

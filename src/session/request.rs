@@ -1,6 +1,6 @@
 //! What is asked: the builder of a request, and the request that comes out of it.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{
@@ -26,7 +26,7 @@ const AGENT: &str = concat!("larder/", env!("CARGO_PKG_VERSION"));
 pub struct Request {
     pub(super) method: Method,
     pub(super) url: Url,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: Arc<HeaderMap>,
     pub(super) body: Bytes,
 }
 
@@ -64,7 +64,7 @@ impl Request {
             .uri(&self.url.as_str()[..end])
             .body(self.body.clone())
             .map_err(|_| invalid("the URL is not one that HTTP can ask for").with_url(self.shown_url()))?;
-        *request.headers_mut() = self.headers.clone();
+        *request.headers_mut() = HeaderMap::clone(&self.headers);
         Ok(request)
     }
 }
@@ -284,9 +284,7 @@ impl RequestBuilder {
     /// [`OfflineMiss`](ErrorKind::OfflineMiss) if the network is out of bounds. A status of 400 and above is no error,
     /// and neither is a failing store, unless the session is strict.
     pub fn send(self) -> Result<Response> {
-        let session = self.session.clone();
-        let options = self.options.clone();
-        let request = self.prepare(session.settings())?;
+        let (session, request, options) = prepare(self)?;
         session.run(request, &options)
     }
 
@@ -304,28 +302,31 @@ impl RequestBuilder {
     fn fail(&mut self, error: String) {
         self.error.get_or_insert(error);
     }
+}
 
-    fn prepare(self, settings: &Settings) -> Result<Request> {
-        if let Some(error) = self.error {
-            return Err(invalid(error));
-        }
-        let mut url = parse_url(&self.url)?;
-        let defaults: Vec<_> = settings
-            .query
-            .iter()
-            .filter(|(name, _)| !self.query.iter().any(|(own, _)| own == name))
-            .filter(|(name, _)| !url.query_pairs().any(|(own, _)| own == *name))
-            .cloned()
-            .collect();
-        if !(defaults.is_empty() && self.query.is_empty()) {
-            url.query_pairs_mut().extend_pairs(defaults).extend_pairs(self.query);
-        }
-        let mut headers = self.headers;
-        if let Some(body_type) = self.body_type {
-            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(body_type));
-        }
-        Ok(complete(Request { method: self.method, url, headers, body: self.body }, settings))
+/// The request that was built, with what the session adds.
+fn prepare(builder: RequestBuilder) -> Result<(CachedSession, Request, Options)> {
+    let RequestBuilder { session, method, url, query, mut headers, body, body_type, options, error } = builder;
+    if let Some(error) = error {
+        return Err(invalid(error));
     }
+    let settings = session.settings();
+    let mut url = parse_url(&url)?;
+    let defaults: Vec<_> = settings
+        .query
+        .iter()
+        .filter(|(name, _)| !query.iter().any(|(own, _)| own == name))
+        .filter(|(name, _)| !url.query_pairs().any(|(own, _)| own == *name))
+        .cloned()
+        .collect();
+    if !(defaults.is_empty() && query.is_empty()) {
+        url.query_pairs_mut().extend_pairs(defaults).extend_pairs(query);
+    }
+    if let Some(body_type) = body_type {
+        headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(body_type));
+    }
+    let request = complete(method, url, headers, body, settings);
+    Ok((session, request, options))
 }
 
 impl fmt::Debug for RequestBuilder {
@@ -340,7 +341,7 @@ pub(super) fn from_http<B: Into<Body>>(request: http::Request<B>, settings: &Set
     let (parts, body) = request.into_parts();
     let url = parse_url(&parts.uri.to_string())?;
     let body = body.into().into_bytes();
-    Ok(complete(Request { method: parts.method, url, headers: parts.headers, body }, settings))
+    Ok(complete(parts.method, url, parts.headers, body, settings))
 }
 
 fn parse_url(text: &str) -> Result<Url> {
@@ -355,20 +356,31 @@ fn parse_url(text: &str) -> Result<Url> {
 }
 
 /// Adds what every request carries unless it says otherwise, so that nothing is sent that is not shown.
-fn complete(mut request: Request, settings: &Settings) -> Request {
-    let own: Vec<HeaderName> = request.headers.keys().cloned().collect();
-    for (name, value) in settings.headers.iter().filter(|(name, _)| !own.contains(name)) {
-        request.headers.append(name.clone(), value.clone());
+fn complete(method: Method, url: Url, headers: HeaderMap, body: Bytes, settings: &Settings) -> Request {
+    let headers = if headers.is_empty() {
+        Arc::clone(&settings.plain_headers)
+    } else {
+        Arc::new(with_defaults(headers, &settings.headers))
+    };
+    let mut request = Request { method, url, headers, body };
+    take_userinfo(&mut request);
+    request
+}
+
+/// The headers of a request together with those of the session that it has none of, and those of every session.
+pub(super) fn with_defaults(mut headers: HeaderMap, session: &HeaderMap) -> HeaderMap {
+    let own: Vec<HeaderName> = headers.keys().cloned().collect();
+    for (name, value) in session.iter().filter(|(name, _)| !own.contains(name)) {
+        headers.append(name.clone(), value.clone());
     }
     let defaults = [(USER_AGENT, AGENT), (ACCEPT, "*/*"), (ACCEPT_ENCODING, decode::ACCEPT_ENCODING)];
     for (name, value) in defaults {
-        request.headers.entry(name).or_insert(HeaderValue::from_static(value));
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
-    take_userinfo(&mut request);
     for name in [AUTHORIZATION, COOKIE] {
-        request.headers.get_mut(name).into_iter().for_each(|value| value.set_sensitive(true));
+        headers.get_mut(name).into_iter().for_each(|value| value.set_sensitive(true));
     }
-    request
+    headers
 }
 
 /// Turns `user:password@` of the URL into the header that it stands for.
@@ -381,8 +393,9 @@ pub(super) fn take_userinfo(request: &mut Request) {
     // Both only fail for URLs that have no host, and those of http have one.
     let cleared = request.url.set_username("").and_then(|()| request.url.set_password(None));
     debug_assert!(cleared.is_ok());
-    if let Ok(value) = HeaderValue::try_from(basic::authorization(&user, &password)) {
-        request.headers.entry(AUTHORIZATION).or_insert(value);
+    if let Ok(mut value) = HeaderValue::try_from(basic::authorization(&user, &password)) {
+        value.set_sensitive(true);
+        Arc::make_mut(&mut request.headers).entry(AUTHORIZATION).or_insert(value);
     }
 }
 

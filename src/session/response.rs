@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -74,7 +75,7 @@ impl From<Forward> for CacheStatus {
 #[derive(Clone)]
 pub struct Response {
     /// The body is decoded if it is handed out so.
-    pub(super) stored: StoredResponse,
+    pub(super) stored: Arc<StoredResponse>,
     pub(super) url: String,
     pub(super) history: Vec<Response>,
     pub(super) elapsed: Duration,
@@ -84,11 +85,13 @@ pub struct Response {
 
 impl Response {
     /// The status code.
+    #[must_use]
     pub fn status(&self) -> StatusCode {
         self.stored.status()
     }
 
     /// The reason phrase: what the status code usually reads, as the transport passes on no other; may be empty.
+    #[must_use]
     pub fn reason(&self) -> &str {
         match self.stored.reason.as_str() {
             "" => self.status().canonical_reason().unwrap_or_default(),
@@ -100,11 +103,13 @@ impl Response {
     ///
     /// They describe what came over the wire: after decoding, `content-encoding` and `content-length` are still those
     /// of the coded body.
+    #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.stored.headers
     }
 
     /// The body, decoded unless [`decode(false)`](super::RequestBuilder::decode) was asked for.
+    #[must_use]
     pub fn bytes(&self) -> &Bytes {
         &self.stored.body
     }
@@ -163,21 +168,25 @@ impl Response {
     }
 
     /// The URL that gave this answer: after redirects, the last one.
+    #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
     /// The redirects that led here, first one first; each is an answer of its own.
+    #[must_use]
     pub fn history(&self) -> &[Response] {
         &self.history
     }
 
     /// How long `send()` took for this answer (on a hit: the look-up); in the history, how long the hop took.
+    #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.elapsed
     }
 
     /// The links of the `Link` headers.
+    #[must_use]
     pub fn links(&self) -> Vec<Link> {
         links(self.headers(), &self.url)
     }
@@ -209,41 +218,49 @@ impl Response {
     }
 
     /// The request that this answers: method, URL and headers as sent. Credentials in them read `REDACTED`.
+    #[must_use]
     pub fn request(&self) -> &StoredRequest {
         &self.stored.request
     }
 
     /// Whether it was served from the cache. After redirects this is about the final answer; each hop knows its own.
+    #[must_use]
     pub fn from_cache(&self) -> bool {
         self.cache_status == CacheStatus::Hit
     }
 
     /// How the cache took part.
+    #[must_use]
     pub fn cache_status(&self) -> CacheStatus {
         self.cache_status
     }
 
     /// When the answer came from the origin.
+    #[must_use]
     pub fn created_at(&self) -> SystemTime {
         self.stored.created
     }
 
     /// When it expires in the cache; `None` if never, or if it is not stored.
+    #[must_use]
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.stored.expires
     }
 
     /// Whether it is expired by now.
+    #[must_use]
     pub fn is_expired(&self) -> bool {
         self.stored.is_expired(SystemTime::now())
     }
 
     /// Whether the origin confirmed for this request that the stored answer still holds.
+    #[must_use]
     pub fn revalidated(&self) -> bool {
         false
     }
 
     /// The key under which it is stored, for [`Cache::get`](super::Cache::get) and the like; `None` if it is not.
+    #[must_use]
     pub fn cache_key(&self) -> Option<&str> {
         self.cache_key.as_deref()
     }
@@ -263,11 +280,13 @@ impl Response {
     }
 
     /// The answer in the form of the `http` crate.
+    #[must_use]
     pub fn into_http(self) -> http::Response<Vec<u8>> {
         let status = self.status();
-        let mut response = http::Response::new(self.stored.body.into());
+        let stored = Arc::unwrap_or_clone(self.stored);
+        let mut response = http::Response::new(stored.body.into());
         *response.status_mut() = status;
-        *response.headers_mut() = self.stored.headers;
+        *response.headers_mut() = stored.headers;
         response
     }
 

@@ -1,7 +1,8 @@
 //! The course of one request through cache and network, redirects included.
 
-use std::time::Instant;
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
+use bytes::Bytes;
 use http::{
     HeaderName, HeaderValue,
     header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE},
@@ -91,7 +92,7 @@ impl<'a> Course<'a> {
 
     /// One hop: from the cache with all that follows there, or from the network.
     fn step(&mut self, request: &Request) -> Result<Step> {
-        let asked = Asked::new(request.method.as_str(), request.url.as_str(), &request.headers, &request.body)?;
+        let asked = Asked::parsed(request.method.as_str(), &request.url, &request.headers, &request.body)?;
         let mut hop = Hop { request, asked, cached: true };
         if let Some(key_fn) = &self.settings.key_fn {
             hop.asked.name(&key_fn(request));
@@ -170,7 +171,11 @@ impl<'a> Course<'a> {
             return Ok(None);
         }
         let Some(body) = self.as_wished(&chain.response)? else { return Ok(None) };
-        let mut response = self.hit(hop, chain.hops.is_empty(), StoredResponse { body, ..chain.response });
+        let stored = match body {
+            Cow::Borrowed(_) => chain.response,
+            Cow::Owned(body) => Arc::new(StoredResponse { body, ..StoredResponse::clone(&chain.response) }),
+        };
+        let mut response = self.hit(hop, chain.hops.is_empty(), stored);
         response.cache_key = Some(chain.key.to_hex());
         response.history.clone_from(&self.history);
         for (n, stored) in chain.hops.into_iter().enumerate() {
@@ -199,20 +204,23 @@ impl<'a> Course<'a> {
         }
         let next = redirect::next(hop.request, chain.response.status.as_u16(), location)
             .map_err(|error| error.with_url(hop.request.shown_url()))?;
-        let stored = StoredResponse { body: bytes::Bytes::new(), ..chain.response.clone() };
+        let stored = StoredResponse { body: Bytes::new(), ..StoredResponse::clone(&chain.response) };
         self.hops.push(stored.clone());
-        let response = self.hit_hop(hop, true, stored);
+        let response = self.hit_hop(hop, true, Arc::new(stored));
         self.history.push(response);
         Ok(Some(Step::Follow(Box::new(next))))
     }
 
     /// The body as the request wishes it; `None` if what is stored does not give it: it cannot be decoded, or the
     /// bytes of the wire are wanted and not stored.
-    fn as_wished(&self, stored: &StoredResponse) -> Result<Option<bytes::Bytes>> {
+    fn as_wished<'s>(&self, stored: &'s StoredResponse) -> Result<Option<Cow<'s, Bytes>>> {
+        if self.decode && stored.coding.is_empty() {
+            return Ok(Some(Cow::Borrowed(&stored.body)));
+        }
         if self.decode {
             let decoded = decode::decode(&stored.body, &stored.coding, self.settings.max_body, None);
             return match decoded.map_err(|error| error.with_url(stored.url.clone())) {
-                Ok((body, _)) => Ok(Some(body)),
+                Ok((body, _)) => Ok(Some(Cow::Owned(body))),
                 Err(error) if self.settings.rules.mode == Mode::Offline => Err(error),
                 Err(error) => {
                     // The origin may have something better by now, and what it sends takes the place of this.
@@ -222,11 +230,11 @@ impl<'a> Course<'a> {
             };
         }
         let as_on_the_wire = stored.body.is_empty() || stored.coding == decode::coding_of(&stored.headers);
-        Ok(as_on_the_wire.then(|| stored.body.clone()))
+        Ok(as_on_the_wire.then_some(Cow::Borrowed(&stored.body)))
     }
 
-    fn hit(&self, hop: &Hop<'_>, url_asked: bool, stored: StoredResponse) -> Response {
-        let url = if url_asked { hop.request.url.to_string() } else { stored.url.clone() };
+    fn hit(&self, hop: &Hop<'_>, url_asked: bool, stored: Arc<StoredResponse>) -> Response {
+        let url = if url_asked { hop.request.url.as_str().to_owned() } else { stored.url.clone() };
         Response {
             url: self.with_fragment(url),
             history: Vec::new(),
@@ -237,7 +245,7 @@ impl<'a> Course<'a> {
         }
     }
 
-    fn hit_hop(&self, hop: &Hop<'_>, url_asked: bool, stored: StoredResponse) -> Response {
+    fn hit_hop(&self, hop: &Hop<'_>, url_asked: bool, stored: Arc<StoredResponse>) -> Response {
         let cache_key = Identity::of(&stored.request).ok().map(|identity| identity.key().to_hex());
         Response { cache_key, ..self.hit(hop, url_asked, stored) }
     }

@@ -25,6 +25,8 @@ pub(super) struct Settings {
     pub(super) decode: bool,
     pub(super) max_body: u64,
     pub(super) headers: HeaderMap,
+    /// Those of a request that brings none: the same and what every request carries.
+    pub(super) plain_headers: Arc<HeaderMap>,
     pub(super) query: Vec<(String, String)>,
     pub(super) partition_by: PartitionBy,
     pub(super) read_only: bool,
@@ -44,6 +46,7 @@ impl Default for Settings {
             decode: true,
             max_body: MAX_BODY,
             headers: HeaderMap::new(),
+            plain_headers: Arc::default(),
             query: Vec::new(),
             partition_by: PartitionBy::default(),
             read_only: false,

@@ -80,6 +80,7 @@ bugs! {
     chunks_that_are_left_behind_are_caught: ChunksLeftBehind by crashes;
     extents_that_are_not_moved_are_caught: ExtentsNotMoved by crashes;
     a_bad_page_that_counts_as_a_miss_is_caught: BadPageIsMiss by crashes;
+    a_tier_that_outlives_its_file_is_caught: TierInherited by plain;
     a_chain_that_is_not_checked_is_caught: ChainIgnored by splice::spliced;
     records_that_are_valid_anywhere_are_caught: RecordsFloat by splice::moved;
 }

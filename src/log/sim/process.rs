@@ -32,6 +32,12 @@ impl Process {
 
 /// Opens the cache in a process, with an identity of its own in what it draws at random.
 pub(super) fn open(world: &Arc<World>, process: usize, seed: u64, options: Options) -> Result<Log> {
+    let options = options.lock_timeout(LOCK_TIMEOUT).memory_tier(tier_of(seed));
     let seed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (process as u64) << 32;
-    Log::open_in(env(world, process, seed), Path::new(NAME), &options.lock_timeout(LOCK_TIMEOUT))
+    Log::open_in(env(world, process, seed), Path::new(NAME), &options)
+}
+
+/// The memory tier of a history: none, one in which records push each other out, or one that keeps them all.
+pub(super) fn tier_of(seed: u64) -> u64 {
+    [0, 8 << 10, 1 << 20][usize::try_from(seed % 3).unwrap_or(0)]
 }

@@ -4,9 +4,10 @@ use super::{Cache, plan::STEPS_MAX};
 use crate::{
     Result,
     entry::{Key, StoredResponse, UrlEntry, decode_response, is_alias_head},
+    log::Entry,
     policy::{exchange::Found, key::Identity},
 };
-use std::cmp::Reverse;
+use std::{cmp::Reverse, sync::Arc};
 
 /// A stored response and the redirects that led to it.
 #[derive(Debug, Clone)]
@@ -14,14 +15,44 @@ pub(crate) struct Chain {
     /// Of the response.
     pub(crate) key: Key,
     /// First asked first; their bodies are empty.
-    pub(crate) hops: Vec<StoredResponse>,
-    pub(crate) response: StoredResponse,
+    pub(crate) hops: Vec<Arc<StoredResponse>>,
+    pub(crate) response: Arc<StoredResponse>,
+}
+
+/// A response as it is decoded from an entry, and kept beside it while the store has that in memory.
+#[derive(Debug)]
+struct Decoded {
+    response: Arc<StoredResponse>,
+    /// Of the request that it answers; `None` if its URL is not one.
+    identity: Option<Identity>,
+}
+
+impl Decoded {
+    /// What was kept for an entry, or what is kept from now on. `None` if it cannot be decoded.
+    ///
+    /// A body in a content coding is kept as it is: that is how it is stored only by those who want it so.
+    fn of(entry: &Entry) -> Option<Arc<Self>> {
+        if let Some(decoded) = entry.memo().get() {
+            return Some(decoded);
+        }
+        let response = decode_response(&entry.head, entry.body.clone())?;
+        let identity = Identity::of(&response.request).ok();
+        let memory = response.memory() + size_of::<Self>() + identity.as_ref().map_or(0, Identity::memory);
+        let decoded = Arc::new(Self { response: Arc::new(response), identity });
+        entry.memo().keep(&decoded, memory);
+        Some(decoded)
+    }
+
+    fn answers(&self, asked: &Identity) -> bool {
+        asked.matches(&self.response.request, self.identity.as_ref())
+    }
 }
 
 impl Chain {
     /// What the policy needs to know of it.
     pub(crate) fn found(&self) -> Found {
-        Found { expires: self.hops.iter().chain([&self.response]).filter_map(StoredResponse::expires_at).min() }
+        let parts = self.hops.iter().chain([&self.response]);
+        Found { expires: parts.filter_map(|part| part.expires_at()).min() }
     }
 }
 
@@ -68,14 +99,12 @@ impl Cache {
                 (key, asked) = (to, None);
                 continue;
             }
-            let Some(response) = decode_response(&entry.head, entry.body) else {
+            let decoded = Decoded::of(&entry).filter(|found| asked.take().is_none_or(|asked| found.answers(asked)));
+            let Some(decoded) = decoded else {
                 self.count_error();
                 return Ok(None);
             };
-            if asked.take().is_some_and(|asked| !asked.matches(&response.request)) {
-                self.count_error();
-                return Ok(None);
-            }
+            let response = Arc::clone(&decoded.response);
             match target {
                 Some(Some(to)) if hops.len() < hops_max => {
                     hops.push(response);

@@ -12,7 +12,7 @@ use crate::{
     store::{LogStore, MemoryStore, Store},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::{
     sync::{
         Arc,
@@ -115,9 +115,41 @@ fn a_chain_is_found_from_each_of_its_urls_with_what_led_there_from_it() {
         }
         let chain = cache.look_up(&get("http://x.org/0"), 30, Whose::Own).unwrap().unwrap();
         assert_eq!(chain.key, key);
-        assert_eq!(chain.hops, hops);
+        assert_eq!(chain.hops, hops.map(Arc::new));
         assert_eq!(cache.len().unwrap(), 1);
     });
+}
+
+#[test]
+fn a_hit_from_memory_is_decoded_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LogStore::open(folder.path().join("cache.larder"), Options::new()).unwrap();
+    let cache = Cache::new(Arc::new(store), Arc::new(TestClock::default())).unwrap();
+    let usual = [
+        ("content-type", "application/json; charset=utf-8"),
+        ("content-length", "10240"),
+        ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+        ("etag", "\"7d3c4d0fa8f5a4e1\""),
+        ("server", "nginx"),
+    ];
+    let sent = [("user-agent", "larder/0.1.0"), ("accept", "*/*"), ("accept-encoding", "gzip, deflate")];
+    let headers = |list: &[(&'static str, &'static str)]| -> HeaderMap {
+        list.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    };
+    for (name, headers, once) in [
+        ("few", HeaderMap::new(), true),
+        ("usual", headers(&usual), true),
+        // Each takes a hundred times its length, so that what is decoded would not be what was counted for it.
+        ("hostile", (0..1000).map(|_| (header::VARY, HeaderValue::from_static(""))).collect(), false),
+    ] {
+        let asked = asked("GET", &format!("http://x.org/{name}"), &sent);
+        let stored = StoredResponse { headers, ..response(&asked, 200, "body") };
+        cache.save(&stored).unwrap();
+        let look_up = || cache.look_up(&asked.identity, 30, Whose::Own).unwrap().unwrap().response;
+        let (first, second) = (look_up(), look_up());
+        assert_eq!((&*first, &*second), (&stored, &stored), "{name}");
+        assert_eq!(Arc::ptr_eq(&first, &second), once, "{name}: {} bytes", first.memory());
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::{
     replay::Recorded,
 };
 use bytes::Bytes;
-use std::{ops::ControlFlow, vec};
+use std::{ops::ControlFlow, sync::Arc, vec};
 
 /// Responses that one batch deletes or changes, so that neither a batch nor the number of syncs grows without bound.
 const BATCH_LEN_MAX: usize = 256;
@@ -32,7 +32,7 @@ impl Iterator for Responses {
     fn next(&mut self) -> Option<Self::Item> {
         for key in self.keys.by_ref() {
             match self.cache.walk(key, None, 0) {
-                Ok(Some(chain)) => return Some(Ok((key.to_hex(), chain.response))),
+                Ok(Some(chain)) => return Some(Ok((key.to_hex(), Arc::unwrap_or_clone(chain.response)))),
                 Ok(None) => {}
                 Err(error) => return Some(Err(error)),
             }
