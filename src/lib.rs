@@ -62,5 +62,5 @@ pub use policy::{Expire, Mode};
 #[cfg(feature = "session")]
 pub use session::{
     Backend, Body, Cache, CacheDisabled, CacheStats, CacheStatus, CachedSession, CachedSessionBuilder, HopOptions,
-    Link, Request, RequestBuilder, Response, Responses, Timeout, Transport, WireBody,
+    Link, Request, RequestBuilder, Response, ResponseStream, Responses, Timeout, Transport, WireBody,
 };

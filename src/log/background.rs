@@ -56,7 +56,9 @@ impl Shared {
         let view = generation.view();
         // The index would be there after a compaction too.
         let index_len = view.segment().map_or(0, |segment| segment.len());
-        let dead = (view.position().offset - LOG_START).saturating_sub(view.live_bytes() + index_len);
+        // A body that is being written is not dead: a compaction would only have it written again.
+        let kept = view.live_bytes() + index_len + generation.staged_bytes.load(Ordering::Relaxed);
+        let dead = (view.position().offset - LOG_START).saturating_sub(kept);
         dead > self.env.dead_bytes_max && dead > view.live_bytes()
     }
 

@@ -48,6 +48,8 @@ pub(super) struct Generation {
     pub(super) sync_done: Condvar,
     /// Whether this process has made the file's name durable.
     pub(super) folder_synced: AtomicBool,
+    /// Bytes of chunks in the file that no value names yet, and some value of this process is going to.
+    pub(super) staged_bytes: AtomicU64,
     /// Whether this process has written to the file.
     pub(super) written: AtomicBool,
     /// Where this process notes files on which a sync has failed.
@@ -144,6 +146,7 @@ impl Generation {
             gate: Gate::default(),
             sync_done: Condvar::new(),
             folder_synced: AtomicBool::new(false),
+            staged_bytes: AtomicU64::new(0),
             written: AtomicBool::new(false),
             in_doubt: AtomicBool::new(false),
             tier: Tier::new(env.memory_tier, header.hash_key),

@@ -17,7 +17,7 @@ use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use std::{
     fmt, io,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, atomic::Ordering},
 };
 
 /// A body that is complete and belongs to no value yet: what [`Stage::finish`] gives and [`Write::PutStaged`] takes.
@@ -248,8 +248,14 @@ impl Chunks {
         let ticket = log.shared.apply_locked(&guard, vec![Step::Write(draft)], &UNSYNCED)?;
         log.shared.start_background();
         log.shared.acknowledge(guard, ticket, &UNSYNCED)?;
+        self.generation.staged_bytes.fetch_add(u64::from(extent.len), Ordering::Relaxed);
         self.extents.push(extent);
         Ok(())
+    }
+
+    /// What they count for in the file where they are.
+    fn bytes(&self) -> u64 {
+        self.extents.iter().map(|extent| u64::from(extent.len)).sum()
     }
 
     /// The lock of the file in which the chunks are; brings them there first if it has changed.
@@ -257,7 +263,9 @@ impl Chunks {
         loop {
             let guard = log.shared.lock(&log.settings)?;
             if self.are_in(&guard.generation) || planted(Bug::ChunksLeftBehind) {
-                self.generation = Arc::clone(&guard.generation);
+                if self.extents.is_empty() {
+                    self.generation = Arc::clone(&guard.generation);
+                }
                 return Ok(guard);
             }
             let generation = Arc::clone(&guard.generation);
@@ -274,6 +282,7 @@ impl Chunks {
 
     /// Appends the chunks anew: a compaction took those that no value names yet for dead, or a CLEAR has passed them.
     fn carry_over(&mut self, log: &Log, generation: Arc<Generation>) -> Result<()> {
+        self.generation.staged_bytes.fetch_sub(self.bytes(), Ordering::Relaxed);
         let old = std::mem::replace(&mut self.generation, generation);
         for extent in std::mem::take(&mut self.extents) {
             let bytes = read_exact_at(&*old.file, extent.len as usize, extent.offset)
@@ -293,6 +302,12 @@ impl Chunks {
 
     fn end(&self) -> u64 {
         self.extents.iter().map(|extent| extent.offset + u64::from(extent.len)).max().unwrap_or(0)
+    }
+}
+
+impl Drop for Chunks {
+    fn drop(&mut self) {
+        self.generation.staged_bytes.fetch_sub(self.bytes(), Ordering::Relaxed);
     }
 }
 

@@ -8,14 +8,14 @@ mod salt;
 mod tests;
 mod walkers;
 
-pub(crate) use chain::{Chain, Whose};
+pub(crate) use chain::{Chain, Whose, With};
 pub(crate) use salt::PartitionBy;
 pub use walkers::Responses;
 
 use crate::{
     Error, ErrorKind, Result,
     entry::{Key, StoredResponse, UrlEntry},
-    log::Clock,
+    log::{Clock, Staged},
     policy::{
         key::{self, Asked, Identity},
         partition::Partitions,
@@ -125,7 +125,7 @@ impl Cache {
     /// # Errors
     /// Whatever keeps the store from answering.
     pub fn get(&self, key: impl AsRef<str>) -> Result<Option<(StoredResponse, SystemTime)>> {
-        let chain = self.walk(resolve(key.as_ref()), None, usize::MAX)?;
+        let chain = self.walk(resolve(key.as_ref()), None, usize::MAX, With::Body)?;
         Ok(chain.map(|chain| (StoredResponse::clone(&chain.response), chain.response.created_at())))
     }
 
@@ -283,7 +283,17 @@ impl Cache {
     /// Stores a response and the redirects that led to it, first asked first, in one batch. Returns the key of the
     /// response.
     pub(crate) fn save_chain(&self, hops: &[StoredResponse], response: &StoredResponse) -> Result<Key> {
-        self.change(|plan| plan.put_chain(hops, response))
+        self.change(|plan| plan.put_chain(hops, response, None))
+    }
+
+    /// The same with a body that was staged in the store.
+    pub(crate) fn save_streamed(
+        &self,
+        hops: &[StoredResponse],
+        response: &StoredResponse,
+        body: &Staged,
+    ) -> Result<Key> {
+        self.change(|plan| plan.put_chain(hops, response, Some(body)))
     }
 
     /// Stores redirects, first asked first, the last of which led to what is stored under `to` already.

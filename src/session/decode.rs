@@ -11,11 +11,11 @@ use http::{HeaderMap, header::CONTENT_ENCODING};
 use crate::{Error, ErrorKind, Result};
 
 /// Output below this is decoded whatever its ratio.
-const FREE_OUTPUT: u64 = 64 << 20;
+pub(super) const FREE_OUTPUT: u64 = 64 << 20;
 /// Output above [`FREE_OUTPUT`] may be this many times the input.
-const MAX_RATIO: u64 = 200;
+pub(super) const MAX_RATIO: u64 = 200;
 /// Codings that one body may have. Each costs a pass over the whole body, and honest servers apply one or two.
-const CODINGS_MAX: usize = 5;
+pub(super) const CODINGS_MAX: usize = 5;
 
 /// What `Accept-Encoding` says unless the caller says otherwise: what is built in.
 pub(super) const ACCEPT_ENCODING: &str = if cfg!(feature = "gzip") { "gzip, deflate" } else { "identity" };
@@ -46,12 +46,7 @@ pub(super) fn decode(wire: &Bytes, coding: &str, max_body: u64, deadline: Option
     }
     let mut codings: Vec<&str> = coding.split(',').map(str::trim).filter(|coding| !coding.is_empty()).collect();
     if codings.len() > CODINGS_MAX {
-        let message = format!(
-            "the body has {} content codings, and no more than {CODINGS_MAX} are undone; decode(false) gives the bytes \
-             as they came",
-            codings.len()
-        );
-        return Err(Error::new(ErrorKind::Decode, message));
+        return Err(too_many_codings(codings.len()));
     }
     let ratio_bound = FREE_OUTPUT.max(MAX_RATIO.saturating_mul(wire.len() as u64));
     let mut bytes = wire.clone();
@@ -115,6 +110,14 @@ impl Failure {
             ),
         }
     }
+}
+
+pub(super) fn too_many_codings(count: usize) -> Error {
+    let message = format!(
+        "the body has {count} content codings, and no more than {CODINGS_MAX} are undone; decode(false) gives the bytes \
+         as they came"
+    );
+    Error::new(ErrorKind::Decode, message)
 }
 
 /// The error of a body over `max_body`.

@@ -16,6 +16,7 @@ use http::{
 use super::{
     HopOptions, Response, Timeout, WireBody, decode, redirect,
     send::{Course, Hop, Step},
+    stream::{self, Saving, StreamBody},
     transport::timed_out,
 };
 use crate::{
@@ -64,6 +65,9 @@ impl Course<'_> {
             self.pass_hop(hop, forward, &parts, sent, exchange.after_redirect(&parts.headers, received), received);
             return Ok(Step::Follow(Box::new(next)));
         }
+        if self.stream {
+            return self.hand_out(hop, forward, exchange, &parts, wire, sent, received);
+        }
         let wire = self.read(&request, &parts, wire)?;
         let coding = decode::coding_of(&parts.headers);
         let (body, coding) = if self.decode {
@@ -85,7 +89,52 @@ impl Course<'_> {
             Arc::make_mut(&mut response.stored).expires = None;
         }
         self.session.cache().count_miss();
-        Ok(Step::Done(Box::new(response)))
+        Ok(Step::Done(Box::new(response), None))
+    }
+
+    /// The answer with its body still to be read, and stored while that happens.
+    #[expect(clippy::too_many_arguments, reason = "what is known of one answer")]
+    fn hand_out(
+        &self,
+        hop: &Hop<'_>,
+        forward: Forward,
+        exchange: &Exchange<'_>,
+        parts: &response::Parts,
+        wire: WireBody,
+        sent: Instant,
+        received: SystemTime,
+    ) -> Result<Step> {
+        let empty = has_no_body(&hop.request.method, parts);
+        let announced = if empty { Some(0) } else { announced(&parts.headers) };
+        let (from, coding) = stream::unpack(wire, &decode::coding_of(&parts.headers), self.decode)?;
+        let keep = exchange.after_send(parts.status.as_u16(), &parts.headers, received);
+        let stored = received_as(hop, parts, sent, keep, received, Bytes::new()).with_coding(coding);
+        let mut response = self.answer(hop, forward, parts, stored.clone());
+        response.elapsed = self.started.elapsed();
+        response.history.clone_from(&self.history);
+        let max_body = self.settings.max_body;
+        let fits = announced.is_none_or(|len| len <= max_body);
+        let wanted = !self.settings.read_only && self.settings.filter.as_ref().is_none_or(|filter| filter(&response));
+        let mut saving = None;
+        if hop.cached && matches!(keep, Keep::Store(_)) && fits && wanted {
+            let stage = self.tolerate(self.session.cache().store().stage())?;
+            saving = stage.map(|stage| Saving {
+                session: self.session.clone(),
+                stage,
+                hops: self.hops.clone(),
+                response: stored,
+                strict: self.settings.strict,
+            });
+        }
+        if saving.is_none() {
+            // What is not going to be stored does not expire.
+            Arc::make_mut(&mut response.stored).expires = None;
+        }
+        self.session.cache().count_miss();
+        let announced = announced.filter(|_| !from.is_undone() || empty);
+        let deadline = self.timeout.total.and_then(|total| self.started.checked_add(total));
+        let body = StreamBody::received(from, announced, max_body, deadline).saving(saving);
+        Ok(Step::Done(Box::new(response), Some(Box::new(body))))
     }
 
     /// Notes a redirect that is followed.

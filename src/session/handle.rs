@@ -12,7 +12,7 @@ use std::{
 use http::Method;
 
 use super::{
-    Backend, Body, Cache, CacheDisabled, CachedSessionBuilder, RequestBuilder, Response,
+    Backend, Body, Cache, CacheDisabled, CachedSessionBuilder, RequestBuilder, Response, ResponseStream,
     put_aside::PutAside,
     request::{self, Options, Request},
     send::Course,
@@ -198,6 +198,11 @@ impl CachedSession {
         if let Some(hook) = &self.inner.settings.on_store_error {
             hook(error);
         }
+    }
+
+    /// The answer to a request up to its body.
+    pub(super) fn run_stream(&self, request: Request, options: &Options) -> Result<ResponseStream> {
+        Course::new(self, options).run_stream(request)
     }
 
     pub(super) fn run(&self, request: Request, options: &Options) -> Result<Response> {

@@ -18,8 +18,10 @@ mod request;
 mod response;
 mod send;
 mod settings;
+mod stream;
 mod text;
 mod transport;
+mod unpack;
 
 pub use backend::Backend;
 pub use body::Body;
@@ -30,4 +32,5 @@ pub use handle::CachedSession;
 pub use links::Link;
 pub use request::{Request, RequestBuilder};
 pub use response::{CacheStatus, Response};
+pub use stream::ResponseStream;
 pub use transport::{HopOptions, Timeout, Transport, WireBody};

@@ -11,7 +11,7 @@ use serde::Serialize;
 use url::{Url, form_urlencoded};
 
 use super::{
-    Body, CachedSession, Response, Timeout, basic, decode,
+    Body, CachedSession, Response, ResponseStream, Timeout, basic, decode,
     pairs::{HeaderPair, TextPair},
     settings::Settings,
 };
@@ -286,6 +286,18 @@ impl RequestBuilder {
     pub fn send(self) -> Result<Response> {
         let (session, request, options) = prepare(self)?;
         session.run(request, &options)
+    }
+
+    /// Sends the request, or answers it from the cache, up to the head of the answer; the body is then read in pieces.
+    ///
+    /// A miss is stored when its body has been read to the end, see [`ResponseStream`]. A filter is asked before the
+    /// body has come, and [`on_response`](super::CachedSessionBuilder::on_response) is not called.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), but for what concerns the body: that is an error of reading it.
+    pub fn send_stream(self) -> Result<ResponseStream> {
+        let (session, request, options) = prepare(self)?;
+        session.run_stream(request, &options)
     }
 
     fn secret(mut self, value: String) -> Self {

@@ -10,10 +10,11 @@ use http::{
 
 use super::{
     CacheStatus, CachedSession, Response, Timeout,
-    cache::{Chain, Whose},
+    cache::{Chain, Whose, With},
     decode, disabled, redirect,
     request::{Options, Request},
     settings::Settings,
+    stream::{self, ResponseStream, StreamBody},
 };
 use crate::{
     Error, ErrorKind, Mode, Result, StoredResponse,
@@ -34,6 +35,8 @@ pub(super) struct Course<'a> {
     pub(super) timeout: Timeout,
     pub(super) limit: usize,
     pub(super) decode: bool,
+    /// Whether the body is to be handed out in pieces.
+    pub(super) stream: bool,
     pub(super) started: Instant,
     /// Of the URL that was asked; it is carried over to wherever redirects lead.
     fragment: Option<String>,
@@ -45,7 +48,8 @@ pub(super) struct Course<'a> {
 
 /// What one hop came to.
 pub(super) enum Step {
-    Done(Box<Response>),
+    /// The answer; its body apart if it is to be read in pieces.
+    Done(Box<Response>, Option<Box<StreamBody>>),
     Follow(Box<Request>),
 }
 
@@ -72,6 +76,7 @@ impl<'a> Course<'a> {
             timeout: options.timeout.unwrap_or(settings.timeout),
             limit: options.redirects.unwrap_or(settings.redirects),
             decode: options.decode.unwrap_or(settings.decode),
+            stream: false,
             started: Instant::now(),
             fragment: None,
             history: Vec::new(),
@@ -79,12 +84,24 @@ impl<'a> Course<'a> {
         }
     }
 
-    pub(super) fn run(mut self, mut request: Request) -> Result<Response> {
+    pub(super) fn run(self, request: Request) -> Result<Response> {
+        self.follow(request).map(|(response, _)| response)
+    }
+
+    /// The same up to the head of the answer.
+    pub(super) fn run_stream(mut self, request: Request) -> Result<ResponseStream> {
+        self.stream = true;
+        let (response, body) = self.follow(request)?;
+        let body = body.ok_or_else(|| Error::new(ErrorKind::Store, "the answer came without a body to read"))?;
+        Ok(ResponseStream::new(response, body))
+    }
+
+    fn follow(mut self, mut request: Request) -> Result<(Response, Option<Box<StreamBody>>)> {
         self.fragment = request.url.fragment().map(str::to_owned);
         request.url.set_fragment(None);
         loop {
             match self.step(&request)? {
-                Step::Done(response) => return Ok(*response),
+                Step::Done(response, body) => return Ok((*response, body)),
                 Step::Follow(next) => request = *next,
             }
         }
@@ -153,7 +170,8 @@ impl<'a> Course<'a> {
     fn look_up(&self, hop: &Hop<'_>) -> Result<Option<Chain>> {
         let whose = if self.settings.rules.mode == Mode::Offline { Whose::Any } else { Whose::Own };
         let hops_max = self.limit - self.history.len().min(self.limit);
-        let found = self.session.cache().look_up(&hop.asked.identity, hops_max, whose);
+        let with = if self.stream { With::Head } else { With::Body };
+        let found = self.session.cache().look_up(&hop.asked.identity, hops_max, whose, with);
         Ok(self.tolerate(found)?.flatten())
     }
 
@@ -170,7 +188,13 @@ impl<'a> Course<'a> {
         {
             return Ok(None);
         }
-        let Some(body) = self.as_wished(&chain.response)? else { return Ok(None) };
+        let streamed = if self.stream { Some(self.stored_body(&chain)?) } else { None };
+        if let Some(None) = streamed {
+            return Ok(None);
+        }
+        let body =
+            if self.stream { Some(Cow::Borrowed(&chain.response.body)) } else { self.as_wished(&chain.response)? };
+        let Some(body) = body else { return Ok(None) };
         let stored = match body {
             Cow::Borrowed(_) => chain.response,
             Cow::Owned(body) => Arc::new(StoredResponse { body, ..StoredResponse::clone(&chain.response) }),
@@ -189,7 +213,16 @@ impl<'a> Course<'a> {
         }
         self.session.cache().count_hit();
         response.elapsed = self.started.elapsed();
-        Ok(Some(Step::Done(Box::new(response))))
+        Ok(Some(Step::Done(Box::new(response), streamed.flatten())))
+    }
+
+    /// The body of what was found, to be read in pieces; `None` if it is not there, or not as it is wished.
+    fn stored_body(&self, chain: &Chain) -> Result<Option<Box<StreamBody>>> {
+        let stored = &chain.response;
+        let reader = self.tolerate(self.session.cache().store().reader(chain.key.as_bytes()))?.flatten();
+        let Some(reader) = reader.filter(|_| stream::is_as_wished(stored, self.decode)) else { return Ok(None) };
+        let coding = if self.decode { stored.coding.as_str() } else { "" };
+        StreamBody::stored(reader, coding).map(|body| Some(Box::new(body)))
     }
 
     /// Goes on from a stored redirect, the rest of whose chain is not stored with it: the limit is reached, or it was

@@ -2,9 +2,9 @@
 
 use crate::{
     Result,
-    log::{Entry, Head, Write},
+    log::{Entry, Head, Staged, Write},
 };
-use std::{fmt, ops::ControlFlow, path::Path};
+use std::{fmt, io, ops::ControlFlow, path::Path};
 
 /// Values and aliases under byte keys: what a [`Cache`](crate::Cache) needs of the place where it stores.
 ///
@@ -44,6 +44,28 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`Full`](crate::ErrorKind::Full), [`ReadOnly`](crate::ErrorKind::ReadOnly) and others as they apply. After
     /// an error nothing of the batch is stored.
     fn commit(&self, writes: Vec<Write>) -> Result<()>;
+
+    /// Begins a body that comes piece by piece, to be stored with [`Write::PutStaged`].
+    ///
+    /// The default keeps it in memory.
+    ///
+    /// # Errors
+    /// As [`commit`](Store::commit).
+    fn stage(&self) -> Result<Box<dyn Stage>> {
+        Ok(Box::new(InMemory(Vec::new())))
+    }
+
+    /// Opens the body of the value under a key, to be read piece by piece; `None` if there is no value. Aliases are not
+    /// followed.
+    ///
+    /// The default reads it whole.
+    ///
+    /// # Errors
+    /// As [`entry`](Store::entry).
+    fn reader(&self, key: &[u8]) -> Result<Option<Box<dyn BodyReader>>> {
+        let entry = self.entry(key)?.filter(|entry| entry.alias_to.is_none());
+        Ok(entry.map(|entry| Box::new(io::Cursor::new(entry.body)) as Box<dyn BodyReader>))
+    }
 
     /// Calls `each` with the key and head of every value until it breaks: no aliases, no bookkeeping (`aux`).
     ///
@@ -94,6 +116,40 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// The file, if there is one.
     fn location(&self) -> Option<&Path>;
+}
+
+/// A body in the making: [`Store::stage`]. Dropped before it is stored, it leaves nothing that can be read.
+pub trait Stage: io::Write + Send {
+    /// Ends the body.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    fn finish(self: Box<Self>) -> Result<Staged>;
+}
+
+/// A stored body that is read piece by piece: [`Store::reader`].
+pub trait BodyReader: io::Read + io::Seek + Send {}
+
+impl<R: io::Read + io::Seek + Send> BodyReader for R {}
+
+/// A body that a store without pieces keeps in memory.
+struct InMemory(Vec<u8>);
+
+impl io::Write for InMemory {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stage for InMemory {
+    fn finish(self: Box<Self>) -> Result<Staged> {
+        Ok(Staged::from_bytes(self.0.into()))
+    }
 }
 
 /// What [`Store::visit`] calls with each key and head.

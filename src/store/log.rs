@@ -1,9 +1,9 @@
 //! The engine as a store.
 
-use super::{Store, StoreStats, Visitor};
+use super::{BodyReader, Stage, Store, StoreStats, Visitor};
 use crate::{
     Result,
-    log::{Entry, Head, Log, Options, Write},
+    log::{self, Entry, Head, Log, Options, Staged, Write},
 };
 use std::path::Path;
 
@@ -35,6 +35,12 @@ impl From<Log> for LogStore {
     }
 }
 
+impl Stage for log::Stage {
+    fn finish(self: Box<Self>) -> Result<Staged> {
+        log::Stage::finish(*self)
+    }
+}
+
 impl Store for LogStore {
     fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
         self.log.entry(key)
@@ -50,6 +56,18 @@ impl Store for LogStore {
 
     fn commit(&self, writes: Vec<Write>) -> Result<()> {
         self.log.apply(&writes)
+    }
+
+    fn stage(&self) -> Result<Box<dyn Stage>> {
+        Ok(Box::new(self.log.stage()?))
+    }
+
+    fn reader(&self, key: &[u8]) -> Result<Option<Box<dyn BodyReader>>> {
+        // The log would follow an alias.
+        if self.log.head(key)?.is_none_or(|head| head.alias_to.is_some()) {
+            return Ok(None);
+        }
+        Ok(self.log.reader(key)?.map(|reader| Box::new(reader) as Box<dyn BodyReader>))
     }
 
     fn visit(&self, each: Visitor<'_>) -> Result<()> {

@@ -6,6 +6,6 @@ mod interface;
 mod log;
 mod memory;
 
-pub use interface::{Store, StoreStats, Visitor};
+pub use interface::{BodyReader, Stage, Store, StoreStats, Visitor};
 pub use log::LogStore;
 pub use memory::MemoryStore;

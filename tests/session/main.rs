@@ -16,6 +16,7 @@ mod offline;
 mod redirects;
 mod requests;
 mod settings;
+mod streams;
 
 use larder::{Backend, CachedSession, CachedSessionBuilder};
 use tempfile::TempDir;

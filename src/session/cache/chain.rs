@@ -4,9 +4,10 @@ use super::{Cache, plan::STEPS_MAX};
 use crate::{
     Result,
     entry::{Key, StoredResponse, UrlEntry, decode_response, is_alias_head},
-    log::Entry,
+    log::{Entry, Head},
     policy::{exchange::Found, key::Identity},
 };
+use bytes::Bytes;
 use std::{cmp::Reverse, sync::Arc};
 
 /// A stored response and the redirects that led to it.
@@ -56,6 +57,20 @@ impl Chain {
     }
 }
 
+/// What a look-up brings of the response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum With {
+    Head,
+    Body,
+}
+
+fn without_body(head: Head) -> Entry {
+    match head.alias_to {
+        Some(to) => Entry::new_alias(to, head.head, head.times, head.version),
+        None => Entry::new(head.head, Bytes::new(), head.times, head.version),
+    }
+}
+
 /// Whose responses a look-up may find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Whose {
@@ -70,14 +85,14 @@ impl Cache {
     /// of the chain is the redirect itself where that ends.
     ///
     /// What cannot be decoded or answers another request is absent, and counted as an error.
-    pub(crate) fn look_up(&self, asked: &Identity, hops_max: usize, whose: Whose) -> Result<Option<Chain>> {
-        let own = self.walk(asked.key(), Some(asked), hops_max)?;
+    pub(crate) fn look_up(&self, asked: &Identity, hops_max: usize, whose: Whose, with: With) -> Result<Option<Chain>> {
+        let own = self.walk(asked.key(), Some(asked), hops_max, with)?;
         if own.is_some() || whose == Whose::Own {
             return Ok(own);
         }
         for entry in self.latest_first(asked)? {
             let asked = Identity { partition: entry.partition, variant: entry.variant, ..asked.clone() };
-            let found = self.walk(entry.key, Some(&asked), hops_max)?;
+            let found = self.walk(entry.key, Some(&asked), hops_max, with)?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -86,11 +101,21 @@ impl Cache {
     }
 
     /// The chain under a key; `asked` is compared with the request that the first part of it answers.
-    pub(super) fn walk(&self, key: Key, asked: Option<&Identity>, hops_max: usize) -> Result<Option<Chain>> {
+    pub(super) fn walk(
+        &self,
+        key: Key,
+        asked: Option<&Identity>,
+        hops_max: usize,
+        with: With,
+    ) -> Result<Option<Chain>> {
         let mut hops = Vec::new();
         let (mut key, mut asked) = (key, asked);
         for _ in 0..STEPS_MAX {
-            let Some(entry) = self.store().entry(key.as_bytes())? else { return Ok(None) };
+            let entry = match with {
+                With::Body => self.store().entry(key.as_bytes())?,
+                With::Head => self.store().head(key.as_bytes())?.map(without_body),
+            };
+            let Some(entry) = entry else { return Ok(None) };
             let target = entry.alias_to.as_deref().map(Key::from_bytes);
             if let Some(Some(to)) = target
                 && is_alias_head(&entry.head)

@@ -4,7 +4,7 @@ use super::lists::Lists;
 use crate::{
     Result,
     entry::{ALIAS_HEAD, Key, StoredResponse, UrlEntry, decode_response, encode_response, to_ms},
-    log::{Head, Times, Version, Write},
+    log::{Head, Staged, Times, Version, Write},
     policy::key::Identity,
     store::Store,
 };
@@ -64,8 +64,14 @@ impl<'a> Plan<'a> {
     }
 
     /// Stores a response, then the redirects that led to it, last first, each as an alias of the next.
-    pub(super) fn put_chain(&mut self, hops: &[StoredResponse], response: &StoredResponse) -> Result<Key> {
-        let last = self.put(response)?;
+    /// The body is the response's own, or one that was staged.
+    pub(super) fn put_chain(
+        &mut self,
+        hops: &[StoredResponse],
+        response: &StoredResponse,
+        staged: Option<&Staged>,
+    ) -> Result<Key> {
+        let last = self.put(response, staged)?;
         self.put_hops(hops, last)?;
         Ok(last)
     }
@@ -83,15 +89,13 @@ impl<'a> Plan<'a> {
     }
 
     /// Stores a response under the key of its request, and lists it under its URL.
-    fn put(&mut self, response: &StoredResponse) -> Result<Key> {
+    fn put(&mut self, response: &StoredResponse, staged: Option<&Staged>) -> Result<Key> {
         let identity = Identity::of(&response.request)?;
         let key = identity.key();
-        self.writes.push(Write::Put {
-            key: key.to_bytes(),
-            head: encode_response(response)?,
-            body: response.body.clone(),
-            times: times(response),
-            aux: false,
+        let (times, head, aux) = (times(response), encode_response(response)?, false);
+        self.writes.push(match staged {
+            Some(body) => Write::PutStaged { key: key.to_bytes(), head, body: body.clone(), times, aux },
+            None => Write::Put { key: key.to_bytes(), head, body: response.body.clone(), times, aux },
         });
         self.list(&identity, key)?;
         Ok(key)

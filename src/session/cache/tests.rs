@@ -3,7 +3,7 @@
 mod partitions;
 mod scale;
 
-use super::{Cache, PartitionBy, Whose};
+use super::{Cache, PartitionBy, Whose, With};
 use crate::{
     ErrorKind, Expire, Result,
     entry::{Key, StoredResponse},
@@ -82,7 +82,7 @@ fn hop(url: &str) -> StoredResponse {
 
 /// Body and number of hops of what a look-up finds.
 fn found(cache: &Cache, identity: &Identity) -> Option<(String, usize)> {
-    let chain = cache.look_up(identity, 30, Whose::Own).unwrap()?;
+    let chain = cache.look_up(identity, 30, Whose::Own, With::Body).unwrap()?;
     Some((String::from_utf8(chain.response.bytes().to_vec()).unwrap(), chain.hops.len()))
 }
 
@@ -113,7 +113,7 @@ fn a_chain_is_found_from_each_of_its_urls_with_what_led_there_from_it() {
         for (n, hops) in [(0, 2), (1, 1), (2, 0)] {
             assert_eq!(found(cache, &get(&format!("http://x.org/{n}"))), Some(("end".to_owned(), hops)));
         }
-        let chain = cache.look_up(&get("http://x.org/0"), 30, Whose::Own).unwrap().unwrap();
+        let chain = cache.look_up(&get("http://x.org/0"), 30, Whose::Own, With::Body).unwrap().unwrap();
         assert_eq!(chain.key, key);
         assert_eq!(chain.hops, hops.map(Arc::new));
         assert_eq!(cache.len().unwrap(), 1);
@@ -145,7 +145,7 @@ fn a_hit_from_memory_is_decoded_once() {
         let asked = asked("GET", &format!("http://x.org/{name}"), &sent);
         let stored = StoredResponse { headers, ..response(&asked, 200, "body") };
         cache.save(&stored).unwrap();
-        let look_up = || cache.look_up(&asked.identity, 30, Whose::Own).unwrap().unwrap().response;
+        let look_up = || cache.look_up(&asked.identity, 30, Whose::Own, With::Body).unwrap().unwrap().response;
         let (first, second) = (look_up(), look_up());
         assert_eq!((&*first, &*second), (&stored, &stored), "{name}");
         assert_eq!(Arc::ptr_eq(&first, &second), once, "{name}: {} bytes", first.memory());
@@ -159,7 +159,7 @@ fn a_look_up_ends_at_the_redirect_where_the_limit_is() {
         for (limit, hops, status, url) in
             [(0, 0, 302, "http://x.org/0"), (1, 1, 302, "http://x.org/1"), (2, 2, 200, "http://x.org/2")]
         {
-            let chain = cache.look_up(&get("http://x.org/0"), limit, Whose::Own).unwrap().unwrap();
+            let chain = cache.look_up(&get("http://x.org/0"), limit, Whose::Own, With::Body).unwrap().unwrap();
             assert_eq!((chain.hops.len(), chain.response.status().as_u16()), (hops, status));
             assert_eq!(chain.response.url(), url);
         }
@@ -172,7 +172,7 @@ fn a_chain_is_no_fresher_than_its_stalest_part() {
         let hops = [hop("http://x.org/0").with_expires(Some(at(5))), hop("http://x.org/1")];
         cache.save_chain(&hops, &page("http://x.org/2", "end").with_expires(Some(at(9)))).unwrap();
         for (url, expires) in [("http://x.org/0", 5), ("http://x.org/1", 9)] {
-            let chain = cache.look_up(&get(url), 30, Whose::Own).unwrap().unwrap();
+            let chain = cache.look_up(&get(url), 30, Whose::Own, With::Body).unwrap().unwrap();
             assert_eq!(chain.found().expires, Some(at(expires)));
         }
     });
@@ -321,7 +321,7 @@ fn an_expiry_is_reset_for_responses_and_the_redirects_to_them() {
             (Expire::At(at(3)), Some(at(3))),
         ] {
             assert_eq!(cache.reset_expiration(expire).unwrap(), 1);
-            let chain = cache.look_up(&get("http://x.org/0"), 30, Whose::Own).unwrap().unwrap();
+            let chain = cache.look_up(&get("http://x.org/0"), 30, Whose::Own, With::Body).unwrap().unwrap();
             assert_eq!([chain.hops[0].expires_at(), chain.response.expires_at()], [want; 2]);
             assert_eq!(&chain.response.bytes()[..], b"end");
             assert!(cache.contains("name").unwrap());

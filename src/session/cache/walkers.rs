@@ -1,6 +1,6 @@
 //! What goes through the whole cache.
 
-use super::{Cache, plan::Plan};
+use super::{Cache, chain::With, plan::Plan};
 use crate::{
     Expire, Result,
     entry::{Key, StoredResponse, decode_response},
@@ -31,7 +31,7 @@ impl Iterator for Responses {
 
     fn next(&mut self) -> Option<Self::Item> {
         for key in self.keys.by_ref() {
-            match self.cache.walk(key, None, 0) {
+            match self.cache.walk(key, None, 0, With::Body) {
                 Ok(Some(chain)) => return Some(Ok((key.to_hex(), Arc::unwrap_or_clone(chain.response)))),
                 Ok(None) => {}
                 Err(error) => return Some(Err(error)),
