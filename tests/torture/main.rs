@@ -1,8 +1,10 @@
 //! The engine on the real disk, with real processes: killed at any moment, crowded, out of space, among files that are
-//! not its own. `LARDER_KILLS` sets how many processes are killed.
+//! not its own. `LARDER_KILLS` sets how many processes are killed, `LARDER_HISTORY_SECONDS` how long the others run.
 
+mod again;
 mod disk;
 mod files;
+mod history;
 mod processes;
 mod worker;
 

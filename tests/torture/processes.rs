@@ -1,13 +1,13 @@
 //! Several processes on one file.
 
 use crate::{
+    again::{kill, setting},
     body, names, number,
-    worker::{KEYS, Task, has_twins, key, kill, twins},
+    worker::{KEYS, Task, has_twins, key, twins},
 };
 use larder::log::{Log, Options};
 use std::{
     collections::BTreeMap,
-    env,
     path::Path,
     process::Child,
     thread,
@@ -20,7 +20,7 @@ const TIME_MAX: Duration = Duration::from_secs(45);
 
 #[test]
 fn what_four_writers_acknowledged_survives_kill_9() {
-    let wanted = env::var("LARDER_KILLS").map_or(KILLS, |kills| kills.parse().expect("LARDER_KILLS is a number"));
+    let wanted = setting("LARDER_KILLS", KILLS);
     let limit = if wanted > KILLS { Duration::MAX } else { TIME_MAX };
     let folder = tempfile::tempdir().expect("a folder");
     let mut workers: Vec<_> = (0..4)

@@ -1,18 +1,12 @@
-//! Processes that write until they are killed: this test binary, started again with a task in its environment.
+//! Processes that write until they are killed.
 
-use crate::body;
+use crate::{again, body};
 use larder::{
     ErrorKind,
     log::{Log, Options},
 };
-use std::{
-    env, fs,
-    io::Write as _,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-};
+use std::{fs, io::Write as _, path::PathBuf, process::Child};
 
-const TASK: &str = "LARDER_TORTURE_TASK";
 /// Keys of one writer; each is overwritten again and again.
 pub(crate) const KEYS: u64 = 40;
 /// Every so many writes are a batch of two keys that always hold the same.
@@ -45,13 +39,7 @@ impl Task {
             self.fast_save,
             self.first
         );
-        Command::new(env::current_exe().expect("the path of this program"))
-            .args(["--exact", "worker::the_part_of_a_worker", "--nocapture"])
-            .env(TASK, task)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("a process")
+        again::start("worker::the_part_of_a_worker", &task)
     }
 
     fn parse(task: &str) -> Option<Self> {
@@ -90,7 +78,7 @@ pub(crate) fn has_twins(number: u64) -> bool {
 /// Nothing, unless this process was started as a worker.
 #[test]
 fn the_part_of_a_worker() {
-    let Ok(task) = env::var(TASK) else { return };
+    let Some(task) = again::task() else { return };
     let task = Task::parse(&task).expect("a task");
     let options = Options::new().fast_save(task.fast_save);
     let log = Log::open(&task.cache, options).expect("the cache opens");
@@ -128,13 +116,4 @@ fn compact(log: &Log) {
         Err(error) if error.kind() == ErrorKind::Busy => {}
         result => result.expect("a compaction"),
     }
-}
-
-/// Ends a process at once.
-pub(crate) fn kill(mut child: Child, cache: &Path) {
-    if let Some(status) = child.try_wait().expect("the state of a process") {
-        panic!("a worker on {} ended by itself: {status}; its message is above", cache.display());
-    }
-    child.kill().expect("a kill");
-    child.wait().expect("the end of a process");
 }
