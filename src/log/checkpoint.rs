@@ -9,16 +9,14 @@ use super::{
     generation::Generation,
     header::Slot,
     index::{Draft, IndexEntry, Mark, Summary, segment_of},
+    lock::busy,
     plant::{Bug, planted},
     segment::Segment,
     shared::{Settings, Shared},
     view::Loc,
 };
 use crate::Result;
-use std::{
-    collections::HashSet,
-    sync::{Arc, PoisonError},
-};
+use std::{collections::HashSet, sync::Arc};
 
 /// Where a slot says that an index stands.
 #[derive(Debug, Clone, Copy)]
@@ -69,17 +67,27 @@ impl Shared {
     /// Writes an index of the log as it is now.
     pub(super) fn checkpoint(&self, settings: &Settings) -> Result<()> {
         self.may_write()?;
-        // Whoever comes second would write the same again.
-        let _turn = self.checkpointing.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.lock(settings)?);
         let generation = self.generation();
+        // Whoever comes second would write the same again.
+        if !generation.checkpointing.enter(settings.lock_timeout) {
+            return Err(busy(&self.path));
+        }
+        let result = self.checkpoint_alone(&generation, settings);
+        generation.checkpointing.leave();
+        result
+    }
+
+    fn checkpoint_alone(&self, generation: &Arc<Generation>, settings: &Settings) -> Result<()> {
+        // On a file that has failed nothing is made durable any more.
+        generation.check_poison()?;
         let (start, end) = (generation.view().tail_start(), generation.seen());
         if start == end || generation.index_end() == end {
-            return Ok(());
+            return generation.wait_until_synced(end, &*self.env.disk, &self.path);
         }
         let mut draft = generation.draft_index()?;
         let Some(guard) = self.lock_in_hand(settings)? else { return Ok(()) };
-        if !Arc::ptr_eq(&guard.generation, &generation) {
+        if !Arc::ptr_eq(&guard.generation, generation) {
             // A compaction was faster, and has made an index of its own.
             return Ok(());
         }
@@ -97,8 +105,8 @@ impl Shared {
         }
         generation.adopt_index(record.offset, body.len() as u64);
         let Some(guard) = self.lock_in_hand(settings)? else { return Ok(()) };
-        if Arc::ptr_eq(&guard.generation, &generation) {
-            self.write_slot(&generation, Some(IndexAt::of_record(record.offset, body.len() as u64, summary)))?;
+        if Arc::ptr_eq(&guard.generation, generation) {
+            self.write_slot(generation, Some(IndexAt::of_record(record.offset, body.len() as u64, summary)))?;
         }
         Ok(())
     }

@@ -56,6 +56,11 @@ impl Generation {
             if state.synced >= ticket {
                 return Ok(());
             }
+            if self.seen() < ticket {
+                // A sync speaks for what this process knows of, and could never reach the ticket.
+                let message = "the log has become shorter than what was written";
+                return Err(Error::new(ErrorKind::Damaged, message).with_path(path).with_offset(ticket));
+            }
             if state.running {
                 state.waiting += 1;
                 state = self.sync_done.wait(state).unwrap_or_else(PoisonError::into_inner);

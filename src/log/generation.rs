@@ -10,11 +10,10 @@ use super::{
     index::segment_of,
     layout::{FILE_HEADER_LEN, LOG_START, RECORD_CRC_FROM, SLOT_LEN, SLOT_OFFSETS},
     lock::Gate,
-    record::Kind,
     segment::Segment,
     tier::Tier,
     view::View,
-    walk::{Batch, End, Found, Look, Position, Walk},
+    walk::{Batch, End, Look, Position, Walk},
 };
 use crate::{Error, ErrorKind, Result};
 use std::{
@@ -44,6 +43,8 @@ pub(super) struct Generation {
     seen: AtomicU64,
     slots: Mutex<Slots>,
     pub(super) gate: Gate,
+    /// Lets one thread at a time make an index.
+    pub(super) checkpointing: Gate,
     pub(super) sync: Mutex<SyncState>,
     pub(super) sync_done: Condvar,
     /// Whether this process has made the file's name durable.
@@ -80,7 +81,7 @@ impl Generation {
         generation.read_on(Look::Everything)?;
         // A walk that began at an index and ends before its time begins again, so that the verdict is on the whole log.
         if generation.seen() < generation.slots().synced() {
-            generation.read_anew(|view| view.segment().is_some())?;
+            generation.read_anew(true, |view| view.segment().is_some())?;
         }
         Ok(generation)
     }
@@ -144,6 +145,7 @@ impl Generation {
             view: RwLock::new(view),
             slots: Mutex::new(slots),
             gate: Gate::default(),
+            checkpointing: Gate::default(),
             sync_done: Condvar::new(),
             folder_synced: AtomicBool::new(false),
             staged_bytes: AtomicU64::new(0),
@@ -186,24 +188,30 @@ impl Generation {
             return self.catch_up(stat);
         }
         let mut view = self.view_mut();
-        let read = self.begin_anew(&mut view);
+        let read = self.begin_anew(&mut view, true);
         self.in_doubt.fetch_or(read.is_err(), Ordering::AcqRel);
         read
     }
 
     /// Reads the log from its beginning, without an index, if `wanted` still says so under the lock of the view.
-    pub(super) fn read_anew(&self, wanted: impl FnOnce(&View) -> bool) -> Result<()> {
+    pub(super) fn read_anew(&self, may_shrink: bool, wanted: impl FnOnce(&View) -> bool) -> Result<()> {
         let mut view = self.view_mut();
         if wanted(&view) {
-            self.begin_anew(&mut view)?;
+            self.begin_anew(&mut view, may_shrink)?;
         }
         Ok(())
     }
 
-    /// What cannot be read to its end does not take the place of what is known: an empty map would be a lie.
-    fn begin_anew(&self, view: &mut View) -> Result<CaughtUp> {
+    /// What cannot be read to its end does not take the place of what is known: an empty map would be a lie. Nor does a
+    /// log that ends earlier than it did, unless it is being opened or in doubt: a writer may be about to append.
+    fn begin_anew(&self, view: &mut View, may_shrink: bool) -> Result<CaughtUp> {
         let mut fresh = View::new(&self.header);
         let caught_up = self.read_into(&mut fresh, Look::Everything)?;
+        if fresh.position().offset < view.position().offset && !may_shrink {
+            let message = "the index and the log before it are damaged; `repair` can save the entries into a new file";
+            let error = Error::new(ErrorKind::Damaged, message).with_path(&self.path);
+            return Err(error.with_offset(fresh.position().offset));
+        }
         *view = fresh;
         self.seen.store(view.position().offset, Ordering::Release);
         Ok(caught_up)
@@ -228,7 +236,7 @@ impl Generation {
                 Ok(batch) => {
                     if !self.publish_into(view, &batch, walk.position())? {
                         // The index is bad; what comes next is read with the rest.
-                        return self.begin_anew(view);
+                        return self.begin_anew(view, look == Look::Everything);
                     }
                 }
                 Err(End::Clean) => return Ok(CaughtUp::Complete),
@@ -245,7 +253,7 @@ impl Generation {
     pub(super) fn publish(&self, batch: &Batch, position: Position) -> Result<()> {
         let mut view = self.view_mut();
         if view.position().offset < position.offset && !self.publish_into(&mut view, batch, position)? {
-            return self.begin_anew(&mut view).map(drop);
+            return self.begin_anew(&mut view, false).map(drop);
         }
         self.seen.store(view.position().offset, Ordering::Release);
         Ok(())
@@ -261,9 +269,6 @@ impl Generation {
             replaced.extend(found.map(|loc| (hash, loc)));
         }
         view.publish(batch, position, &replaced);
-        for found in batch.records.iter().filter(|found| found.header.kind == Kind::Index) {
-            self.adopt_foreign(view, found);
-        }
         Ok(true)
     }
 
@@ -279,18 +284,6 @@ impl Generation {
         if self.is_at(view.last_record()).unwrap_or(false) {
             self.seen.store(covers.offset, Ordering::Release);
             *self.view_mut() = view;
-        }
-    }
-
-    /// Stands on the index that another process has made: what it holds need not be kept in memory.
-    fn adopt_foreign(&self, view: &mut View, found: &Found) {
-        const TAIL_KEYS_MIN: usize = 4096;
-        let (offset, len) = segment_of(found.offset, found.header.body_len);
-        if view.tail_keys() < TAIL_KEYS_MIN {
-            return;
-        }
-        if let Some(segment) = self.open_segment(offset, len) {
-            view.adopt(segment);
         }
     }
 

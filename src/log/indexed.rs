@@ -1,6 +1,6 @@
 //! Logs with an index on the real disk: that it is made, used, and never trusted blindly.
 
-use super::{Log, Options, Times, env::Env};
+use super::{Log, Options, Times};
 use std::fs;
 
 /// A log of many entries with an index, reopened.
@@ -94,25 +94,6 @@ fn a_rotten_page_costs_the_index_and_no_entry() {
             log.close().unwrap();
         }
     }
-}
-
-#[test]
-fn other_processes_take_over_an_index_and_need_not_keep_its_keys_in_memory() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("c.larder");
-    let other = Env { shared: false, ..Env::default() };
-    let log = Log::open(&path, Options::new().fast_save(true)).unwrap();
-    let reader = Log::open_in(other, &path, &Options::new().read_only(true)).unwrap();
-    for n in 0..5000 {
-        log.put(format!("key {n}"), "v").unwrap();
-    }
-    assert_eq!(reader.len().unwrap(), 5000);
-    assert_eq!(reader.shared.generation().view().tail_keys(), 5000);
-    log.checkpoint().unwrap();
-    log.delete("key 0").unwrap();
-    assert_eq!(reader.len().unwrap(), 4999);
-    assert_eq!(reader.shared.generation().view().tail_keys(), 1);
-    assert!(reader.get("key 0").unwrap().is_none() && reader.get("key 4999").unwrap().is_some());
 }
 
 #[test]

@@ -34,7 +34,7 @@ struct GateState {
 }
 
 impl Gate {
-    fn enter(&self, limit: Duration) -> bool {
+    pub(super) fn enter(&self, limit: Duration) -> bool {
         // A limit beyond what a clock can tell is as good as a day.
         let deadline = Instant::now().checked_add(limit).unwrap_or_else(|| Instant::now() + DAY);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,7 +51,7 @@ impl Gate {
         true
     }
 
-    fn leave(&self) {
+    pub(super) fn leave(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.taken = false;
         if state.waiting > 0 {

@@ -199,7 +199,9 @@ impl Generation {
     fn read_key(&self, key: &[u8], want: Want, from: Source, counters: &Counters) -> Result<Option<Read>> {
         let hash = self.header.hash(key);
         loop {
-            let segment = match self.view().find(hash) {
+            // Not in the match: the lock of the view must not be held over a read.
+            let sought = self.view().find(hash);
+            let segment = match sought {
                 Sought::Absent => return Ok(None),
                 Sought::At(loc) => return self.recall(Spot::known(loc), key, want, from, counters),
                 Sought::Indexed(segment) => segment,

@@ -56,8 +56,6 @@ pub(super) struct Shared {
     pub(super) space: Mutex<u64>,
     /// Held by whoever opens the next generation, so that readers can go on with this one meanwhile.
     pub(super) reopening: Mutex<()>,
-    /// Held by whoever makes an index.
-    pub(super) checkpointing: Mutex<()>,
     /// The thread for work in the background, once one was wanted, and the process that started it.
     pub(super) background: Mutex<Option<(u32, Thread)>>,
     pub(super) counters: Counters,
@@ -117,7 +115,6 @@ impl Shared {
             compact_not_before_ms: AtomicU64::new(0),
             checkpoint_not_before_ms: AtomicU64::new(0),
             reopening: Mutex::new(()),
-            checkpointing: Mutex::new(()),
             counters: Counters::default(),
             opened_at,
         })

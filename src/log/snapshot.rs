@@ -26,7 +26,9 @@ impl Generation {
     /// Where the newest state of a key stands; `None` if it is absent.
     pub(super) fn find(&self, hash: u128) -> Result<Option<Loc>> {
         loop {
-            let segment = match self.view().find(hash) {
+            // Not in the match: the lock of the view must not be held over a read.
+            let sought = self.view().find(hash);
+            let segment = match sought {
                 Sought::Absent => return Ok(None),
                 Sought::At(loc) => return Ok(Some(loc)),
                 Sought::Indexed(segment) => segment,
@@ -60,7 +62,7 @@ impl Generation {
 
     /// Does without an index that has proved bad: reads the log from its beginning.
     pub(super) fn drop_index(&self, bad: &Arc<Segment>) -> Result<()> {
-        self.read_anew(|view| view.segment().is_some_and(|segment| Arc::ptr_eq(segment, bad)))
+        self.read_anew(false, |view| view.segment().is_some_and(|segment| Arc::ptr_eq(segment, bad)))
     }
 }
 
