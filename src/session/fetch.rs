@@ -105,7 +105,9 @@ impl Course<'_> {
         received: SystemTime,
     ) -> Result<Step> {
         let empty = has_no_body(&hop.request.method, parts);
-        let announced = if empty { Some(0) } else { announced(&parts.headers) };
+        // Of the two, `Transfer-Encoding` decides (RFC 9112, 6.3).
+        let length = announced(&parts.headers).filter(|_| !parts.headers.contains_key(TRANSFER_ENCODING));
+        let announced = if empty { Some(0) } else { length };
         let (from, coding) = stream::unpack(wire, &decode::coding_of(&parts.headers), self.decode)?;
         let keep = exchange.after_send(parts.status.as_u16(), &parts.headers, received);
         let stored = received_as(hop, parts, sent, keep, received, Bytes::new()).with_coding(coding);
