@@ -509,6 +509,11 @@ class Index:
             raise BadPage
         if (covers, covers_crc) != (slot.covers, slot.covers_crc):
             raise BadPage
+        last, live_bytes, *counts = INDEX_SUMMARY.unpack_from(raw, INDEX_PAGE.size)[3:8]
+        if last >= covers or live_bytes >= 1 << 62 or sum(counts) > 255 * self.page_count:
+            raise BadPage
+        if slot.index_off + slot.index_len > file.size:
+            raise BadPage
 
     def raw_page(self, offset: int) -> Tuple[bytes, int, int, int]:
         """The page at an offset, its count, its flags and its number."""

@@ -122,7 +122,8 @@ impl Shared {
         }
     }
 
-    /// Notes in the file that all of it is synced, and where its newest index is. The caller holds the writer lock, so nobody appends meanwhile.
+    /// Notes in the file that all of it is synced, and where its newest index is. The caller holds the writer lock, so
+    /// nobody appends meanwhile.
     pub(super) fn write_slot(&self, generation: &Generation, index: Option<IndexAt>) -> Result<()> {
         generation.check_poison()?;
         // Others may have written slots since this process read them; theirs must not be the one that is overwritten.

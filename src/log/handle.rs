@@ -1,24 +1,20 @@
 //! [`Log`]: the engine as its users see it.
 
 use super::{
-    append::{Draft, Step, check_head, check_key},
+    append::{Draft, Step},
     batch::Batch,
     check::{CheckReport, check},
     compact::Keep,
-    entry::{Entry, Head, Times, Version, Write},
+    entry::{Entry, Head, Times, Write},
     env::Env,
     iter::Iter,
     lock::WriteGuard,
     options::Options,
     read::{Source, Want},
-    reader::Reader,
-    record::Extent,
     shared::{Settings, Shared},
-    staged::{Stage, Staged, Writer},
     stats::Stats,
-    view::Role,
 };
-use crate::{Error, ErrorKind, Result};
+use crate::{ErrorKind, Result};
 use bytes::Bytes;
 use std::{
     fmt,
@@ -26,30 +22,11 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-/// What [`Log::update`] does with an entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Change {
-    /// Leaves it as it is.
-    Keep,
-    /// Removes it.
-    Delete,
-    /// Stores a value in its place.
-    Put {
-        /// The small part, up to 1 MiB.
-        head: Vec<u8>,
-        /// The large part.
-        body: Vec<u8>,
-        /// When it was made and may be dropped.
-        times: Times,
-    },
-}
-
 /// An append-only, log-structured map from keys to values in one file.
 ///
-/// A value is a small *head* (up to 1 MiB), a *body* (up to 4 GiB), and two [`Times`]. A key (1 byte to
-/// 64 KiB) leads to a value, or as an *alias* to another key. Every write is one atomic batch. Reads take no lock and
-/// verify a checksum; writers of all threads and processes take turns, and wait for each other no longer than
+/// A value is a small *head* (up to 1 MiB), a *body* (up to 4 GiB), and two [`Times`]. A key (1 byte to 64 KiB) leads to a
+/// value, or as an *alias* to another key. Every write is one atomic batch. Reads take no lock and verify a checksum;
+/// writers of all threads and processes take turns, and wait for each other no longer than
 /// [`Options::lock_timeout`].
 ///
 /// A write that has returned survives a power cut, unless the handle was opened with [`Options::fast_save`]. After a
@@ -78,7 +55,8 @@ pub struct Log {
 impl Log {
     /// Opens a log, and creates it if there is none (mode 0600; its folder must exist).
     ///
-    /// A file of length 0 is taken over. Opening reads the whole log once and changes nothing in it.
+    /// A file of length 0 is taken over. Opening changes nothing. It reads what was written since the last index, and a
+    /// file without one, as small files are, from end to end.
     ///
     /// # Errors
     /// `NotALarder` for a file of another kind, `NewerFormat` for one of a newer version, `Damaged` for a rotten file
@@ -129,70 +107,10 @@ impl Log {
         times: Times,
     ) -> Result<()> {
         let (key, head, body) = (key.as_ref(), head.as_ref(), body.as_ref());
-        if body.len() > self.shared.env.pieces.inline_max {
-            check_key(key)?;
-            return self.apply(&[Write::PutStaged {
-                key: Bytes::copy_from_slice(key),
-                head: Bytes::copy_from_slice(head),
-                body: self.stage_whole(body)?,
-                times,
-                aux: false,
-            }]);
+        if self.is_long(body) {
+            return self.put_long(key, head, body, times);
         }
         self.run(vec![Step::Write(Draft::put(key, head, body, times, false)?)])
-    }
-
-    /// Begins a value whose body comes piece by piece, of whatever length up to 4 GiB.
-    ///
-    /// ```
-    /// use larder::log::{Log, Options};
-    /// use std::io::{Read, Write};
-    /// let folder = tempfile::tempdir()?;
-    /// let log = Log::open(folder.path().join("cache.larder"), Options::new())?;
-    /// let mut writer = log.writer("key", "head")?;
-    /// for _ in 0..1000 {
-    ///     writer.write_all(b"a piece of the body, ")?;
-    /// }
-    /// writer.commit()?;
-    /// let mut reader = log.reader("key")?.expect("it was just stored");
-    /// let mut start = [0; 7];
-    /// reader.read_exact(&mut start)?;
-    /// assert_eq!((&start, reader.len()), (b"a piece", 21_000));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// `InvalidInput` or `TooLarge` for a key or head out of range.
-    pub fn writer(&self, key: impl AsRef<[u8]>, head: impl AsRef<[u8]>) -> Result<Writer> {
-        let (key, head) = (key.as_ref(), head.as_ref());
-        check_key(key)?;
-        check_head(head)?;
-        self.shared.may_write()?;
-        Ok(Writer::new(self, key, head))
-    }
-
-    /// Begins a body that comes piece by piece, to be stored later as part of a batch ([`Write::PutStaged`]).
-    ///
-    /// # Errors
-    /// `ReadOnly`.
-    pub fn stage(&self) -> Result<Stage> {
-        self.shared.may_write()?;
-        Ok(Stage::new(self))
-    }
-
-    /// Opens the body of the value that a key leads to, to be read piece by piece.
-    ///
-    /// Aliases are followed as in [`get`](Self::get). A body that was stored in one piece of more than 1 MiB is read
-    /// once to verify it before this returns.
-    ///
-    /// # Errors
-    /// As [`get`](Self::get).
-    pub fn reader(&self, key: impl AsRef<[u8]>) -> Result<Option<Reader>> {
-        let generation = self.shared.current()?;
-        let counters = &self.shared.counters;
-        let Some(read) = generation.resolve(key.as_ref(), Want::Head, Source::Tier, counters)? else { return Ok(None) };
-        let Some(extents) = generation.extents_of(&read, counters)? else { return Ok(None) };
-        Reader::new(&self.shared, &generation, read.into_head(&generation), &extents)
     }
 
     /// The body of the value that a key leads to.
@@ -241,77 +159,6 @@ impl Log {
         let generation = self.shared.current()?;
         let read = generation.read_own(key.as_ref(), Want::Body, Source::Tier, &self.shared.counters)?;
         Ok(read.map(|read| read.into_entry(&generation)))
-    }
-
-    /// Reads an entry, decides, and writes, with no other write in between.
-    ///
-    /// The closure gets the value that the key leads to, whole, and runs under the writer lock: it must be short, and
-    /// must not write to the log.
-    ///
-    /// # Errors
-    /// As [`put`](Self::put).
-    pub fn update(&self, key: impl AsRef<[u8]>, change: impl FnOnce(Option<Entry>) -> Change) -> Result<()> {
-        let key = key.as_ref();
-        check_key(key)?;
-        let guard = self.shared.lock(&self.settings)?;
-        let current = guard.generation.resolve(key, Want::Body, Source::Disk, &self.shared.counters)?;
-        // What was bookkeeping stays bookkeeping.
-        let aux = current.as_ref().is_some_and(|read| read.header.aux() && read.key == key);
-        let (head, body, times) = match change(current.map(|read| read.into_entry(&guard.generation))) {
-            Change::Keep => return Ok(()),
-            Change::Delete => {
-                let ticket =
-                    self.shared.apply_locked(&guard, vec![Step::Write(Draft::delete(key)?)], &self.settings)?;
-                return self.acknowledge(guard, ticket);
-            }
-            Change::Put { head, body, times } => (head, body, times),
-        };
-        let draft = Draft::put(key, &head, &body, times, aux)?;
-        let ticket = self.shared.apply_locked(&guard, vec![Step::Write(draft)], &self.settings)?;
-        self.acknowledge(guard, ticket)
-    }
-
-    /// Replaces the head and the times of an entry and leaves its body where it is, however large.
-    ///
-    /// Of an alias it replaces the alias's own head. With `fast_save` it may wait for a sync, if the body was written
-    /// a moment ago: the new record must not reach the medium without the body that it points at.
-    ///
-    /// # Errors
-    /// `Conflict` if the entry is no longer in the version expected; else as [`put`](Self::put).
-    pub fn update_head(
-        &self,
-        key: impl AsRef<[u8]>,
-        expected: Version,
-        head: impl AsRef<[u8]>,
-        times: Times,
-    ) -> Result<()> {
-        let (key, head) = (key.as_ref(), head.as_ref());
-        check_key(key)?;
-        let guard = self.shared.lock(&self.settings)?;
-        let expect = Step::Expect(key, Some(expected));
-        let own = guard.generation.read_own(key, Want::Head, Source::Disk, &self.shared.counters)?;
-        let Some(own) = own else {
-            return Err(gone(self.path()));
-        };
-        let table = if own.loc.role == Role::Alias {
-            None
-        } else {
-            let extents = guard.generation.extents_of(&own, &self.shared.counters)?;
-            let Some(extents) = extents else { return Err(gone(self.path())) };
-            Some(extents.iter().flat_map(Extent::encode).collect::<Vec<_>>())
-        };
-        if table.as_ref().is_some_and(|table| !table.is_empty()) {
-            // A crash could keep the new record and lose the old one's body, which would leave neither value.
-            let body_end = own.loc.offset + own.loc.len;
-            guard.generation.wait_until_synced(body_end, &*self.shared.env.disk, self.path())?;
-        }
-        let draft = match &table {
-            Some(table) if table.is_empty() => Draft::put(key, head, &[], times, own.header.aux())?,
-            Some(table) => Draft::repointed(&own.header, key, head, table, times)?,
-            None => Draft::alias(key, &own.body, head, times)?,
-        };
-        let ticket = self.shared.apply_locked(&guard, vec![expect, Step::Write(draft)], &self.settings)?;
-        self.acknowledge(guard, ticket)
     }
 
     /// Makes a key lead to another.
@@ -367,60 +214,10 @@ impl Log {
     /// `Conflict` if a [`Write::Expect`] fails; else as [`put`](Self::put). After an error nothing of it is stored,
     /// except after a failed sync, when all of it may be.
     pub fn apply(&self, writes: &[Write]) -> Result<()> {
-        let long = |write: &Write| matches!(write, Write::Put { body, .. } if body.len() > self.inline_max());
-        let staged = |write: &Write| matches!(write, Write::PutStaged { .. });
-        if writes.iter().any(long) {
-            return self.apply_staged(&writes.iter().map(|write| self.staged(write)).collect::<Result<Vec<_>>>()?);
-        }
-        if writes.iter().any(staged) {
-            return self.apply_staged(writes);
+        if self.needs_chunks(writes) {
+            return self.apply_with_chunks(writes);
         }
         self.run(writes.iter().map(|write| Step::of(write, None)).collect::<Result<_>>()?)
-    }
-
-    fn apply_staged(&self, writes: &[Write]) -> Result<()> {
-        let staged: Vec<_> = writes
-            .iter()
-            .filter_map(|write| if let Write::PutStaged { body, .. } = write { Some(body) } else { None })
-            .collect();
-        // What can never be stored is found before anything is locked or copied.
-        for write in writes {
-            write.check()?;
-        }
-        let (guard, tables) = self.lock_with(&staged)?;
-        let mut tables = tables.iter();
-        let steps = writes.iter().map(|write| {
-            let staged = matches!(write, Write::PutStaged { .. });
-            let table = if staged { tables.next().and_then(Option::as_deref) } else { None };
-            Step::of(write, table)
-        });
-        let steps = steps.collect::<Result<_>>()?;
-        let ticket = self.shared.apply_locked(&guard, steps, &self.settings)?;
-        self.acknowledge(guard, ticket)
-    }
-
-    /// A write whose body is in chunks if it is long.
-    fn staged(&self, write: &Write) -> Result<Write> {
-        Ok(match write {
-            Write::Put { key, head, body, times, aux } if body.len() > self.inline_max() => Write::PutStaged {
-                key: key.clone(),
-                head: head.clone(),
-                body: self.stage_whole(body)?,
-                times: *times,
-                aux: *aux,
-            },
-            other => other.clone(),
-        })
-    }
-
-    fn stage_whole(&self, body: &[u8]) -> Result<Staged> {
-        let mut stage = self.stage()?;
-        stage.append(body)?;
-        stage.finish()
-    }
-
-    fn inline_max(&self) -> usize {
-        self.shared.env.pieces.inline_max
     }
 
     /// Whether a key leads to a value.
@@ -539,7 +336,7 @@ impl Log {
     }
 
     /// Makes everything durable and notes in the file how far it is; compacts it first if that is due and copies no
-    /// more than 64 MiB. Dropping the last handle does the same, without anyone to tell of an error.
+    /// more than 64 MiB, or else writes an [index](Self::checkpoint) if much has come since the last. Dropping the last handle does the same, without anyone to tell of an error.
     ///
     /// # Errors
     /// `Poisoned` after an earlier failed sync; `Io`; `Busy`.
@@ -578,7 +375,7 @@ impl Log {
         Ok((guard, ticket))
     }
 
-    fn acknowledge(&self, guard: WriteGuard, ticket: Option<u64>) -> Result<()> {
+    pub(super) fn acknowledge(&self, guard: WriteGuard, ticket: Option<u64>) -> Result<()> {
         let due = self.shared.compaction_is_due(&guard.generation) || self.shared.checkpoint_is_due(&guard.generation);
         if due || self.settings.fast_save {
             self.shared.start_background();
@@ -589,10 +386,6 @@ impl Log {
         }
         acknowledged
     }
-}
-
-fn gone(path: &Path) -> Error {
-    Error::new(ErrorKind::Conflict, "the entry is gone since it was read").with_path(path)
 }
 
 /// The path and the number of values: nothing that is secret or long.

@@ -15,8 +15,9 @@ impl Map {
         // log only grows, slots lie elsewhere, a cut removes only what no walk has accepted, and a compaction builds
         // another file. Other programs could write to the file or cut it all the same, which no check can rule out.
         // Then the pages yield other bytes, and nothing here trusts them: each number is bounds-checked when it is
-        // used, and a record is believed for its own checksums. A cut below the mapping raises SIGBUS; a process looks
-        // at the file's size before it looks into the index, and `Options::map_index(false)` reads instead of mapping.
+        // used, and a record is believed for its own checksums. A cut below the mapping raises SIGBUS, and so does a
+        // bad sector under it; a process looks at the file's size before it looks into the index, and
+        // `Options::map_index(false)` reads instead of mapping.
         unsafe { MmapOptions::new().offset(offset).len(len).map(file) }.map(Self)
     }
 }

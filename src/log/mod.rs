@@ -5,6 +5,7 @@
 mod append;
 mod background;
 mod batch;
+mod change;
 mod check;
 mod checkpoint;
 mod clock;
@@ -30,6 +31,7 @@ mod interleaved;
 mod iter;
 mod layout;
 mod lock;
+mod long;
 mod map;
 mod memo;
 mod new_file;
@@ -61,10 +63,11 @@ mod view;
 mod walk;
 
 pub use batch::Batch;
+pub use change::Change;
 pub use check::{CheckReport, LogEnd};
 pub use clock::{Clock, SystemClock};
 pub use entry::{Entry, Head, Times, Version, Write};
-pub use handle::{Change, Log};
+pub use handle::Log;
 pub use iter::Iter;
 pub use memo::Memo;
 pub use options::{OnDamage, Options};

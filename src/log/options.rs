@@ -91,8 +91,9 @@ impl Options {
     /// Whether the index of a large file is mapped into memory, which saves a system call in each look-up, or read.
     /// Default: mapped.
     ///
-    /// Values are never mapped. A program that other programs must not be able to end by cutting the file short in
-    /// place, as `cp` over it does, while a look-up is under way (SIGBUS) has it read. The first handle of a file in a
+    /// Values are never mapped. A mapped page that cannot be read ends the program (SIGBUS): when another program cuts
+    /// the file short in place, as `cp` over it does, while a look-up is under way, and when the page lies on a bad
+    /// sector. A program that must survive that has the index read. The first handle of a file in a
     /// process decides.
     #[must_use]
     pub fn map_index(mut self, map_index: bool) -> Self {

@@ -17,7 +17,7 @@ use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use std::{
     fmt, io,
-    sync::{Arc, PoisonError, RwLock, atomic::Ordering},
+    sync::{Arc, RwLock, atomic::Ordering},
 };
 
 /// A body that is complete and belongs to no value yet: what [`Stage::finish`] gives and [`Write::PutStaged`] takes.
@@ -37,7 +37,7 @@ enum Place {
 
 /// Chunks of one body, and the generation in whose file they are.
 pub(super) struct Chunks {
-    generation: Arc<Generation>,
+    pub(super) generation: Arc<Generation>,
     extents: Vec<Extent>,
 }
 
@@ -69,7 +69,8 @@ impl Staged {
         }
     }
 
-    fn chunks(&self) -> Option<&Arc<RwLock<Chunks>>> {
+    /// The chunks, unless it is in memory.
+    pub(super) fn chunks(&self) -> Option<&RwLock<Chunks>> {
         match &self.place {
             Place::Memory(_) => None,
             Place::Chunks(chunks) => Some(chunks),
@@ -259,7 +260,7 @@ impl Chunks {
     }
 
     /// The lock of the file in which the chunks are; brings them there first if it has changed.
-    fn lock(&mut self, log: &Log) -> Result<WriteGuard> {
+    pub(super) fn lock(&mut self, log: &Log) -> Result<WriteGuard> {
         loop {
             let guard = log.shared.lock(&log.settings)?;
             if self.are_in(&guard.generation) || planted(Bug::ChunksLeftBehind) {
@@ -275,7 +276,7 @@ impl Chunks {
     }
 
     /// Whether a value may name the chunks in a file: they are in it, and no CLEAR stands behind one of them.
-    fn are_in(&self, generation: &Arc<Generation>) -> bool {
+    pub(super) fn are_in(&self, generation: &Arc<Generation>) -> bool {
         let Some(first) = self.extents.first() else { return true };
         Arc::ptr_eq(&self.generation, generation) && generation.view().cleared_at() < first.offset
     }
@@ -296,11 +297,13 @@ impl Chunks {
         Ok(())
     }
 
-    fn table(&self) -> Vec<u8> {
+    /// The table of extents that names them.
+    pub(super) fn table(&self) -> Vec<u8> {
         self.extents.iter().flat_map(Extent::encode).collect()
     }
 
-    fn end(&self) -> u64 {
+    /// Behind the last of them.
+    pub(super) fn end(&self) -> u64 {
         self.extents.iter().map(|extent| extent.offset + u64::from(extent.len)).max().unwrap_or(0)
     }
 }
@@ -308,37 +311,5 @@ impl Chunks {
 impl Drop for Chunks {
     fn drop(&mut self) {
         self.generation.staged_bytes.fetch_sub(self.bytes(), Ordering::Relaxed);
-    }
-}
-
-impl Log {
-    /// Locks the file once all staged bodies are in it and on the medium; gives the tables that name their chunks.
-    ///
-    /// A value must not reach the medium without the chunks that it names: a crash would leave neither the old value
-    /// nor the new.
-    pub(super) fn lock_with(&self, staged: &[&Staged]) -> Result<(WriteGuard, Vec<Option<Vec<u8>>>)> {
-        // Each turn is lost only to a compaction or a clear at that moment.
-        const TURNS_MAX: usize = 16;
-        for _ in 0..TURNS_MAX {
-            for chunks in staged.iter().filter_map(|staged| staged.chunks()) {
-                let mut chunks = chunks.write().unwrap_or_else(PoisonError::into_inner);
-                drop(chunks.lock(self)?);
-                if !planted(Bug::ChunksUnsynced) {
-                    let generation = &chunks.generation;
-                    let end = chunks.end().min(generation.seen());
-                    generation.wait_until_synced(end, &*self.shared.env.disk, self.path())?;
-                }
-            }
-            let guard = self.shared.lock(&self.settings)?;
-            let tables = staged.iter().map(|staged| {
-                let Some(chunks) = staged.chunks() else { return Some(None) };
-                let chunks = chunks.read().unwrap_or_else(PoisonError::into_inner);
-                (chunks.are_in(&guard.generation) || planted(Bug::ChunksLeftBehind)).then(|| Some(chunks.table()))
-            });
-            if let Some(tables) = tables.collect() {
-                return Ok((guard, tables));
-            }
-        }
-        Err(super::lock::busy(self.path()))
     }
 }

@@ -125,7 +125,6 @@ impl Course<'_> {
                 stage,
                 hops: self.hops.clone(),
                 response: stored,
-                strict: self.settings.strict,
             });
         }
         if saving.is_none() {

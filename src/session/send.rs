@@ -188,16 +188,17 @@ impl<'a> Course<'a> {
         {
             return Ok(None);
         }
-        let streamed = if self.stream { Some(self.stored_body(&chain)?) } else { None };
-        if let Some(None) = streamed {
-            return Ok(None);
-        }
-        let body =
-            if self.stream { Some(Cow::Borrowed(&chain.response.body)) } else { self.as_wished(&chain.response)? };
-        let Some(body) = body else { return Ok(None) };
-        let stored = match body {
-            Cow::Borrowed(_) => chain.response,
-            Cow::Owned(body) => Arc::new(StoredResponse { body, ..StoredResponse::clone(&chain.response) }),
+        let (stored, body) = if self.stream {
+            let Some(body) = self.stored_body(&chain)? else { return Ok(None) };
+            (chain.response, Some(body))
+        } else {
+            match self.as_wished(&chain.response)? {
+                None => return Ok(None),
+                Some(Cow::Borrowed(_)) => (chain.response, None),
+                Some(Cow::Owned(body)) => {
+                    (Arc::new(StoredResponse { body, ..StoredResponse::clone(&chain.response) }), None)
+                }
+            }
         };
         let mut response = self.hit(hop, chain.hops.is_empty(), stored);
         response.cache_key = Some(chain.key.to_hex());
@@ -213,7 +214,7 @@ impl<'a> Course<'a> {
         }
         self.session.cache().count_hit();
         response.elapsed = self.started.elapsed();
-        Ok(Some(Step::Done(Box::new(response), streamed.flatten())))
+        Ok(Some(Step::Done(Box::new(response), body)))
     }
 
     /// The body of what was found, to be read in pieces; `None` if it is not there, or not as it is wished.

@@ -4,12 +4,13 @@ use std::{
     fmt,
     io::{self, Read},
     ops::Deref,
+    sync::Arc,
     time::Instant,
 };
 
 use super::{CachedSession, Response, decode, unpack::Unpacked};
 use crate::{
-    Error, Result, StoredResponse,
+    Error, ErrorKind, Result, StoredResponse,
     entry::Key,
     store::{BodyReader, Stage},
 };
@@ -58,7 +59,7 @@ impl ResponseStream {
         let mut body = Vec::new();
         self.read_to_end(&mut body)?;
         let mut response = self.response;
-        std::sync::Arc::make_mut(&mut response.stored).body = body.into();
+        Arc::make_mut(&mut response.stored).body = body.into();
         Ok(response)
     }
 }
@@ -104,7 +105,6 @@ pub(super) struct Saving {
     pub(super) stage: Box<dyn Stage>,
     pub(super) hops: Vec<StoredResponse>,
     pub(super) response: StoredResponse,
-    pub(super) strict: bool,
 }
 
 impl StreamBody {
@@ -144,8 +144,8 @@ impl StreamBody {
         if n == 0 {
             return Ok((0, self.finish()?));
         }
-        if self.handed > self.max_body && self.saving.take().is_some() {
-            return Ok((n, None));
+        if self.handed > self.max_body {
+            self.saving = None;
         }
         self.store(buffer.get(..n).unwrap_or_default())?;
         let complete = self.announced == Some(self.handed);
@@ -155,9 +155,8 @@ impl StreamBody {
     fn store(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Some(saving) = &mut self.saving else { return Ok(()) };
         let Err(error) = saving.stage.write_all(bytes) else { return Ok(()) };
-        let error =
-            error.downcast::<Error>().unwrap_or_else(|error| Error::new(crate::ErrorKind::Store, error.to_string()));
-        self.saving.take().map_or(Ok(()), |saving| tolerate(&saving.session, saving.strict, error))
+        let error = error.downcast::<Error>().unwrap_or_else(|error| Error::new(ErrorKind::Store, error.to_string()));
+        self.saving.take().map_or(Ok(()), |saving| tolerate(&saving.session, error))
     }
 
     fn finish(&mut self) -> io::Result<Option<Key>> {
@@ -167,20 +166,20 @@ impl StreamBody {
 
 impl Saving {
     fn finish(self) -> io::Result<Option<Key>> {
-        let Self { session, stage, hops, response, strict } = self;
+        let Self { session, stage, hops, response } = self;
         let saved = stage.finish().and_then(|body| session.cache().save_streamed(&hops, &response, &body));
         session.report_damage();
         match saved {
             Ok(key) => Ok(Some(key)),
-            Err(error) => tolerate(&session, strict, error).map(|()| None),
+            Err(error) => tolerate(&session, error).map(|()| None),
         }
     }
 }
 
 /// The failure rule: the caller gets the body whatever the store does, unless the session is strict.
-fn tolerate(session: &CachedSession, strict: bool, error: Error) -> io::Result<()> {
+fn tolerate(session: &CachedSession, error: Error) -> io::Result<()> {
     session.report(&error);
-    if strict { Err(io::Error::other(error)) } else { Ok(()) }
+    if session.settings().strict { Err(io::Error::other(error)) } else { Ok(()) }
 }
 
 /// A body as the request wants it, and what is left of its codings.

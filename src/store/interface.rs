@@ -47,7 +47,8 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// Begins a body that comes piece by piece, to be stored with [`Write::PutStaged`].
     ///
-    /// The default keeps it in memory.
+    /// The default keeps it in memory: [`commit`](Store::commit) then finds it in [`Staged::as_bytes`], and must take
+    /// that variant as it takes a [`Put`](Write::Put).
     ///
     /// # Errors
     /// As [`commit`](Store::commit).

@@ -8,8 +8,9 @@ use super::{
 use crate::{
     Error, ErrorKind, Result,
     log::{
+        change::Change,
         entry::{Entry, Head, Times, Version, Write},
-        handle::{Change, Log},
+        handle::Log,
     },
 };
 use bytes::Bytes;

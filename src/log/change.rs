@@ -1,0 +1,108 @@
+//! Writes that depend on what is there: an entry read, changed and written, and a head replaced.
+
+use super::{
+    append::{Draft, Step, check_key},
+    entry::{Entry, Times, Version},
+    handle::Log,
+    read::{Source, Want},
+    record::Extent,
+    view::Role,
+};
+use crate::{Error, ErrorKind, Result};
+use std::path::Path;
+
+/// What [`Log::update`] does with an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// Leaves it as it is.
+    Keep,
+    /// Removes it.
+    Delete,
+    /// Stores a value in its place.
+    Put {
+        /// The small part, up to 1 MiB.
+        head: Vec<u8>,
+        /// The large part.
+        body: Vec<u8>,
+        /// When it was made and may be dropped.
+        times: Times,
+    },
+}
+
+impl Log {
+    /// Reads an entry, decides, and writes, with no other write in between.
+    ///
+    /// The closure gets the value that the key leads to, whole, and runs under the writer lock: it must be short, and
+    /// must not write to the log.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn update(&self, key: impl AsRef<[u8]>, change: impl FnOnce(Option<Entry>) -> Change) -> Result<()> {
+        let key = key.as_ref();
+        check_key(key)?;
+        let guard = self.shared.lock(&self.settings)?;
+        let current = guard.generation.resolve(key, Want::Body, Source::Disk, &self.shared.counters)?;
+        // What was bookkeeping stays bookkeeping.
+        let aux = current.as_ref().is_some_and(|read| read.header.aux() && read.key == key);
+        let (head, body, times) = match change(current.map(|read| read.into_entry(&guard.generation))) {
+            Change::Keep => return Ok(()),
+            Change::Delete => {
+                let ticket =
+                    self.shared.apply_locked(&guard, vec![Step::Write(Draft::delete(key)?)], &self.settings)?;
+                return self.acknowledge(guard, ticket);
+            }
+            Change::Put { head, body, times } => (head, body, times),
+        };
+        let draft = Draft::put(key, &head, &body, times, aux)?;
+        let ticket = self.shared.apply_locked(&guard, vec![Step::Write(draft)], &self.settings)?;
+        self.acknowledge(guard, ticket)
+    }
+
+    /// Replaces the head and the times of an entry and leaves its body where it is, however large.
+    ///
+    /// Of an alias it replaces the alias's own head. With `fast_save` it may wait for a sync, if the body was written
+    /// a moment ago: the new record must not reach the medium without the body that it points at.
+    ///
+    /// # Errors
+    /// `Conflict` if the entry is no longer in the version expected; else as [`put`](Self::put).
+    pub fn update_head(
+        &self,
+        key: impl AsRef<[u8]>,
+        expected: Version,
+        head: impl AsRef<[u8]>,
+        times: Times,
+    ) -> Result<()> {
+        let (key, head) = (key.as_ref(), head.as_ref());
+        check_key(key)?;
+        let guard = self.shared.lock(&self.settings)?;
+        let expect = Step::Expect(key, Some(expected));
+        let own = guard.generation.read_own(key, Want::Head, Source::Disk, &self.shared.counters)?;
+        let Some(own) = own else {
+            return Err(gone(self.path()));
+        };
+        let table = if own.loc.role == Role::Alias {
+            None
+        } else {
+            let extents = guard.generation.extents_of(&own, &self.shared.counters)?;
+            let Some(extents) = extents else { return Err(gone(self.path())) };
+            Some(extents.iter().flat_map(Extent::encode).collect::<Vec<_>>())
+        };
+        if table.as_ref().is_some_and(|table| !table.is_empty()) {
+            // A crash could keep the new record and lose the old one's body, which would leave neither value.
+            let body_end = own.loc.offset + own.loc.len;
+            guard.generation.wait_until_synced(body_end, &*self.shared.env.disk, self.path())?;
+        }
+        let draft = match &table {
+            Some(table) if table.is_empty() => Draft::put(key, head, &[], times, own.header.aux())?,
+            Some(table) => Draft::repointed(&own.header, key, head, table, times)?,
+            None => Draft::alias(key, &own.body, head, times)?,
+        };
+        let ticket = self.shared.apply_locked(&guard, vec![expect, Step::Write(draft)], &self.settings)?;
+        self.acknowledge(guard, ticket)
+    }
+}
+
+fn gone(path: &Path) -> Error {
+    Error::new(ErrorKind::Conflict, "the entry is gone since it was read").with_path(path)
+}
