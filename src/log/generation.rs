@@ -228,7 +228,8 @@ impl Generation {
         // The size before the bytes: then every byte below it has been written.
         let size = self.file.stat().map_err(|error| Error::io("read the cache file's size", &self.path, error))?.size;
         if size < view.position().offset {
-            return Ok(if size < LOG_START && view.records() == 0 { CaughtUp::Torn } else { CaughtUp::Shrunk });
+            let empty = view.position().offset == LOG_START;
+            return Ok(if empty { CaughtUp::Torn } else { CaughtUp::Shrunk });
         }
         let mut walk = Walk::new(&*self.file, self.header.file_id, size, view.position(), look);
         loop {

@@ -282,18 +282,19 @@ impl Chunks {
     }
 
     /// Appends the chunks anew: a compaction took those that no value names yet for dead, or a CLEAR has passed them.
+    /// They stay where they are until all of them are there, so that whoever fails can try again.
     fn carry_over(&mut self, log: &Log, generation: Arc<Generation>) -> Result<()> {
-        self.generation.staged_bytes.fetch_sub(self.bytes(), Ordering::Relaxed);
-        let old = std::mem::replace(&mut self.generation, generation);
-        for extent in std::mem::take(&mut self.extents) {
-            let bytes = read_exact_at(&*old.file, extent.len as usize, extent.offset)
+        let mut moved = Self { generation, extents: Vec::with_capacity(self.extents.len()) };
+        for extent in &self.extents {
+            let bytes = read_exact_at(&*self.generation.file, extent.len as usize, extent.offset)
                 .map_err(|error| Error::io("read a part of a body back", log.path(), error))?;
             if crc32(&[&bytes]) != extent.crc {
                 let message = "a part of a body does not read back as it was written";
                 return Err(Error::new(ErrorKind::Io, message).with_path(log.path()));
             }
-            self.append(log, &bytes)?;
+            moved.append(log, &bytes)?;
         }
+        *self = moved;
         Ok(())
     }
 

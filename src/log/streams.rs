@@ -162,3 +162,27 @@ fn a_rotten_piece_is_an_error_when_it_is_reached_and_the_pieces_before_are_sound
     assert!(log.reader("one piece").unwrap().is_none(), "what has one checksum is verified before anything of it");
     assert!(log.get("key").unwrap().is_none() && log.stats().unwrap().unsound_reads > 2);
 }
+
+#[test]
+fn chunks_that_cannot_be_brought_along_at_once_are_not_forgotten() {
+    let (folder, log) = open();
+    let (path, old) = (folder.path().join("c.larder"), folder.path().join("old"));
+    let whole = body(3 * MIB, 13);
+    let mut stage = log.stage().unwrap();
+    stage.write_all(&whole).unwrap();
+    let (key, head, body) = ("key".into(), "".into(), stage.finish().unwrap());
+    let put = Op::PutStaged { key, head, body, times: Times::kept(0), aux: false };
+    fs::hard_link(&path, &old).unwrap();
+    log.compact().unwrap();
+    // The second chunk rots in the old file, and heals again.
+    let at = 12_288 + (MIB + 96) + 5000;
+    let mut bytes = fs::read(&old).unwrap();
+    bytes[at] ^= 1;
+    fs::write(&old, &bytes).unwrap();
+    assert_eq!(log.apply(std::slice::from_ref(&put)).unwrap_err().kind(), ErrorKind::Io);
+    assert!(log.get("key").unwrap().is_none());
+    bytes[at] ^= 1;
+    fs::write(&old, &bytes).unwrap();
+    log.apply(&[put]).unwrap();
+    assert!(read(&log, "key") == whole && log.check().unwrap().is_sound());
+}
