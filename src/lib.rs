@@ -58,7 +58,7 @@ pub mod store;
 pub use entry::{StoredRequest, StoredResponse};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "session")]
-pub use policy::{Expire, Mode};
+pub use policy::{Expire, Mode, Staleness};
 #[cfg(feature = "session")]
 pub use session::{
     Backend, Body, Cache, CacheDisabled, CacheStats, CacheStatus, CachedSession, CachedSessionBuilder, HopOptions,

@@ -1,10 +1,11 @@
 //! The handle that users hold.
 
 use std::{
+    collections::HashSet,
     fmt,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -19,7 +20,7 @@ use super::{
     settings::Settings,
     transport::Transport,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, entry::Key};
 
 /// An HTTP session that keeps the responses it gets, and answers from them.
 ///
@@ -51,6 +52,8 @@ struct Inner {
     transport: Arc<dyn Transport>,
     cache: Cache,
     put_aside: Option<PutAside>,
+    /// The keys whose responses are being made fresh behind their callers' backs.
+    refreshing: Mutex<HashSet<Key>>,
 }
 
 impl CachedSession {
@@ -78,7 +81,8 @@ impl CachedSession {
     ) -> Self {
         static SESSIONS: AtomicU64 = AtomicU64::new(0);
         let id = SESSIONS.fetch_add(1, Ordering::Relaxed);
-        let session = Self { inner: Arc::new(Inner { id, settings, transport, cache, put_aside }) };
+        let session =
+            Self { inner: Arc::new(Inner { id, settings, transport, cache, put_aside, refreshing: Mutex::default() }) };
         session.report_damage();
         session
     }
@@ -180,6 +184,10 @@ impl CachedSession {
 
     pub(super) fn transport(&self) -> &dyn Transport {
         &*self.inner.transport
+    }
+
+    pub(super) fn refreshing(&self) -> &Mutex<HashSet<Key>> {
+        &self.inner.refreshing
     }
 
     pub(super) fn id(&self) -> u64 {

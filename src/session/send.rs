@@ -1,27 +1,20 @@
 //! The course of one request through cache and network, redirects included.
 
-use std::{borrow::Cow, sync::Arc, time::Instant};
-
-use bytes::Bytes;
-use http::{
-    HeaderName, HeaderValue,
-    header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE},
-};
+use std::time::Instant;
 
 use super::{
     CacheStatus, CachedSession, Response, Timeout,
-    cache::{Chain, Whose, With},
-    decode, disabled, redirect,
+    cache::{Lookup, Marks, Part, Whose, With},
+    disabled,
     request::{Options, Request},
     settings::Settings,
-    stream::{self, ResponseStream, StreamBody},
+    stream::{ResponseStream, StreamBody},
 };
 use crate::{
     Error, ErrorKind, Mode, Result, StoredResponse,
     policy::{
-        exchange::{Exchange, First, Forward, Next, Wish},
+        exchange::{Exchange, First, Forward, Next, Reuse, Wish},
         key::{Asked, Identity},
-        redact::REDACTED,
     },
     replay,
 };
@@ -31,7 +24,6 @@ pub(super) struct Course<'a> {
     pub(super) session: &'a CachedSession,
     pub(super) settings: &'a Settings,
     pub(super) wish: Wish,
-    only_if_cached: bool,
     pub(super) timeout: Timeout,
     pub(super) limit: usize,
     pub(super) decode: bool,
@@ -44,6 +36,8 @@ pub(super) struct Course<'a> {
     pub(super) history: Vec<Response>,
     /// The same as they would be stored: those at the end of the list that may be.
     pub(super) hops: Vec<StoredResponse>,
+    /// The marks of the URLs that were asked of their origins.
+    pub(super) marks: Marks,
 }
 
 /// What one hop came to.
@@ -58,6 +52,8 @@ pub(super) struct Hop<'a> {
     pub(super) request: &'a Request,
     pub(super) asked: Asked,
     pub(super) cached: bool,
+    /// Of a HEAD: what a GET would have been answered with.
+    pub(super) get: Option<Part>,
 }
 
 impl<'a> Course<'a> {
@@ -66,13 +62,13 @@ impl<'a> Course<'a> {
         let wish = Wish {
             expire: options.expire,
             refresh: options.refresh,
+            only_if_cached: options.only_if_cached,
             disabled: options.no_store || disabled::is_disabled(session.id()),
         };
         Self {
             session,
             settings,
             wish,
-            only_if_cached: options.only_if_cached,
             timeout: options.timeout.unwrap_or(settings.timeout),
             limit: options.redirects.unwrap_or(settings.redirects),
             decode: options.decode.unwrap_or(settings.decode),
@@ -81,6 +77,7 @@ impl<'a> Course<'a> {
             fragment: None,
             history: Vec::new(),
             hops: Vec::new(),
+            marks: Marks::new(),
         }
     }
 
@@ -110,51 +107,83 @@ impl<'a> Course<'a> {
     /// One hop: from the cache with all that follows there, or from the network.
     fn step(&mut self, request: &Request) -> Result<Step> {
         let asked = Asked::parsed(request.method.as_str(), &request.url, &request.headers, &request.body)?;
-        let mut hop = Hop { request, asked, cached: true };
+        let mut hop = Hop { request, asked, cached: true, get: None };
         if let Some(key_fn) = &self.settings.key_fn {
             hop.asked.name(&key_fn(request));
         }
         let method = hop.asked.identity.method.clone();
-        let exchange = Exchange::new(&self.settings.rules, self.wish, &method);
-        let forward = match exchange.first() {
-            First::LookUp | First::Send(_) if self.asks_for_less(request) => {
-                hop.cached = false;
-                Forward::Bypass
-            }
-            First::Refuse => return Err(self.refuse(&hop)),
-            First::Send(forward @ (Forward::Bypass | Forward::Method)) => {
-                hop.cached = false;
-                forward
-            }
+        let exchange = Exchange::new(&self.settings.rules, self.wish, &method, request.url.as_str(), &request.headers);
+        match exchange.first() {
+            First::Refuse => return self.refuse(&hop, &exchange),
             First::Send(forward) => {
-                hop.cached = self.partition(&mut hop.asked)?;
-                forward
+                hop.cached = false;
+                return self.fetch(&hop, forward, &exchange, None);
             }
-            First::LookUp => {
-                hop.cached = self.partition(&mut hop.asked)?;
-                let found = if hop.cached { self.look_up(&hop)? } else { None };
-                let judged = found.as_ref().map(Chain::found);
-                match (exchange.after_lookup(judged, self.session.cache().now()), found) {
-                    (Next::Serve, Some(chain)) => match self.serve(&hop, chain)? {
-                        Some(step) => return Ok(step),
-                        None => Forward::UriMiss,
-                    },
-                    (Next::Send(forward), _) => forward,
-                    (Next::Serve | Next::Refuse, _) => return Err(self.refuse(&hop)),
-                }
-            }
-        };
-        if self.only_if_cached || self.settings.rules.mode == Mode::Offline {
-            return Err(self.refuse(&hop));
+            First::LookUp => {}
         }
-        self.fetch(&hop, forward, &exchange)
+        hop.cached = self.partition(&mut hop.asked)?;
+        let mut found = Lookup::Nothing;
+        if hop.cached && exchange.is_head() {
+            let get = Identity { method: "GET".to_owned(), ..hop.asked.identity.clone() };
+            found = self.look_up(&hop, &get, &exchange)?;
+            hop.get = match &found {
+                Lookup::Found(chain) if chain.hops.is_empty() => Some(chain.response.clone()),
+                _ => None,
+            };
+        }
+        if hop.cached && !self.is_served(&exchange, &found) {
+            found = self.look_up(&hop, &hop.asked.identity, &exchange)?;
+        }
+        self.decide(&hop, &exchange, found)
     }
 
-    /// Whether the answer may be a part, a 304 or a 412: it must not be taken for the whole, nor the other way round.
-    fn asks_for_less(&self, request: &Request) -> bool {
-        const LESS: [HeaderName; 6] =
-            [RANGE, IF_RANGE, IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE];
-        self.settings.rules.mode != Mode::Offline && LESS.iter().any(|name| request.headers.contains_key(name))
+    /// Goes on from what a look-up came to.
+    fn decide(&mut self, hop: &Hop<'_>, exchange: &Exchange<'_>, found: Lookup) -> Result<Step> {
+        let now = self.session.cache().now();
+        let miss = if matches!(found, Lookup::OtherVariant) { Forward::VaryMiss } else { Forward::UriMiss };
+        let whole = self.is_served(exchange, &found);
+        // A chain is served whole if every part of it may be; else from its first redirect on, each on its own.
+        let found = found.found().map(|chain| if whole { chain } else { chain.cut() });
+        let held = found.as_ref().map(|chain| chain.response.held());
+        let next = if whole { Next::Serve(Reuse::Fresh) } else { exchange.after_lookup(held.as_ref(), now) };
+        let (chain, status) = match (next, found) {
+            (Next::Refuse, _) | (Next::Serve(_) | Next::ServeAndRefresh, None) => return self.refuse(hop, exchange),
+            (Next::Send(Forward::UriMiss) | Next::Validate(_), None) => return self.fetch(hop, miss, exchange, None),
+            (Next::Send(forward), found) => return self.fetch(hop, forward, exchange, found.map(|f| (f, false))),
+            (Next::Validate(forward), Some(chain)) => return self.fetch(hop, forward, exchange, Some((chain, true))),
+            (Next::Serve(Reuse::Fresh | Reuse::Offline), Some(chain)) => (chain, CacheStatus::Hit),
+            (Next::Serve(Reuse::MaxStale | Reuse::IfError), Some(chain)) => (chain, CacheStatus::StaleHit),
+            (Next::ServeAndRefresh, Some(chain)) => {
+                if !self.settings.read_only {
+                    let options = Options {
+                        timeout: Some(self.timeout),
+                        redirects: Some(self.limit),
+                        decode: Some(self.decode),
+                        expire: self.wish.expire,
+                        ..Options::default()
+                    };
+                    self.session.refresh_behind(hop.request.clone(), &options, chain.response.key);
+                }
+                (chain, CacheStatus::StaleHit)
+            }
+        };
+        match self.serve(hop, exchange, &chain, status)? {
+            Some(step) => Ok(step),
+            None if self.wish.only_if_cached || self.settings.rules.mode == Mode::Offline => self.refuse(hop, exchange),
+            None => self.fetch(hop, Forward::UriMiss, exchange, None),
+        }
+    }
+
+    /// Whether every part of what was found may be served as it is.
+    fn is_served(&self, exchange: &Exchange<'_>, found: &Lookup) -> bool {
+        let Lookup::Found(chain) = found else { return false };
+        let now = self.session.cache().now();
+        let fresh = Next::Serve(Reuse::Fresh);
+        let offline = Next::Serve(Reuse::Offline);
+        chain.parts().all(|part| {
+            let next = exchange.after_lookup(Some(&part.held()), now);
+            next == fresh || next == offline
+        })
     }
 
     /// Whose answer it is to be. `false` keeps the cache out of it.
@@ -167,121 +196,16 @@ impl<'a> Course<'a> {
         Ok(self.tolerate(self.session.cache().partition(asked, by))?.unwrap_or(false))
     }
 
-    fn look_up(&self, hop: &Hop<'_>) -> Result<Option<Chain>> {
-        let whose = if self.settings.rules.mode == Mode::Offline { Whose::Any } else { Whose::Own };
+    fn look_up(&self, hop: &Hop<'_>, asked: &Identity, exchange: &Exchange<'_>) -> Result<Lookup> {
+        let whose = match self.settings.rules.mode {
+            Mode::Offline => Whose::Any,
+            Mode::Cache if exchange.by_rfc() => Whose::OwnMarked,
+            Mode::Cache => Whose::Own,
+        };
         let hops_max = self.limit - self.history.len().min(self.limit);
         let with = if self.stream { With::Head } else { With::Body };
-        let found = self.session.cache().look_up(&hop.asked.identity, hops_max, whose, with);
-        Ok(self.tolerate(found)?.flatten())
-    }
-
-    /// Hands out what was found. `None` if it is not what is wanted after all.
-    fn serve(&mut self, hop: &Hop<'_>, chain: Chain) -> Result<Option<Step>> {
-        if self.limit > 0
-            && let Some(location) = redirect::location(chain.response.status.as_u16(), &chain.response.headers)
-        {
-            return self.follow_stored(hop, &chain, location);
-        }
-        // Whoever takes the redirect as the answer would go on to a place that the origin never named.
-        if self.settings.rules.mode == Mode::Cache
-            && redirect::location(chain.response.status.as_u16(), &chain.response.headers).is_some_and(is_redacted)
-        {
-            return Ok(None);
-        }
-        let (stored, body) = if self.stream {
-            let Some(body) = self.stored_body(&chain)? else { return Ok(None) };
-            (chain.response, Some(body))
-        } else {
-            match self.as_wished(&chain.response)? {
-                None => return Ok(None),
-                Some(Cow::Borrowed(_)) => (chain.response, None),
-                Some(Cow::Owned(body)) => {
-                    (Arc::new(StoredResponse { body, ..StoredResponse::clone(&chain.response) }), None)
-                }
-            }
-        };
-        let mut response = self.hit(hop, chain.hops.is_empty(), stored);
-        response.cache_key = Some(chain.key.to_hex());
-        response.history.clone_from(&self.history);
-        for (n, stored) in chain.hops.into_iter().enumerate() {
-            response.history.push(self.hit_hop(hop, n == 0, stored));
-        }
-        if self.settings.filter.as_ref().is_some_and(|filter| !filter(&response)) {
-            return Ok(None);
-        }
-        if !self.hops.is_empty() && !self.settings.read_only {
-            self.tolerate(self.session.cache().save_hops(&self.hops, hop.asked.identity.key()))?;
-        }
-        self.session.cache().count_hit();
-        response.elapsed = self.started.elapsed();
-        Ok(Some(Step::Done(Box::new(response), body)))
-    }
-
-    /// The body of what was found, to be read in pieces; `None` if it is not there, or not as it is wished.
-    fn stored_body(&self, chain: &Chain) -> Result<Option<Box<StreamBody>>> {
-        let stored = &chain.response;
-        let reader = self.tolerate(self.session.cache().store().reader(chain.key.as_bytes()))?.flatten();
-        let Some(reader) = reader.filter(|_| stream::is_as_wished(stored, self.decode)) else { return Ok(None) };
-        let coding = if self.decode { stored.coding.as_str() } else { "" };
-        StreamBody::stored(reader, coding).map(|body| Some(Box::new(body)))
-    }
-
-    /// Goes on from a stored redirect, the rest of whose chain is not stored with it: the limit is reached, or it was
-    /// an answer of its own when it was stored.
-    fn follow_stored(&mut self, hop: &Hop<'_>, chain: &Chain, location: &HeaderValue) -> Result<Option<Step>> {
-        if self.history.len() + chain.hops.len() >= self.limit {
-            return Err(self.too_many(hop.request));
-        }
-        // Where a credential was taken out it leads elsewhere; in the middle of a chain the request is not known.
-        if is_redacted(location) || !chain.hops.is_empty() {
-            return Ok(None);
-        }
-        let next = redirect::next(hop.request, chain.response.status.as_u16(), location)
-            .map_err(|error| error.with_url(hop.request.shown_url()))?;
-        let stored = StoredResponse { body: Bytes::new(), ..StoredResponse::clone(&chain.response) };
-        self.hops.push(stored.clone());
-        let response = self.hit_hop(hop, true, Arc::new(stored));
-        self.history.push(response);
-        Ok(Some(Step::Follow(Box::new(next))))
-    }
-
-    /// The body as the request wishes it; `None` if what is stored does not give it: it cannot be decoded, or the
-    /// bytes of the wire are wanted and not stored.
-    fn as_wished<'s>(&self, stored: &'s StoredResponse) -> Result<Option<Cow<'s, Bytes>>> {
-        if self.decode && stored.coding.is_empty() {
-            return Ok(Some(Cow::Borrowed(&stored.body)));
-        }
-        if self.decode {
-            let decoded = decode::decode(&stored.body, &stored.coding, self.settings.max_body, None);
-            return match decoded.map_err(|error| error.with_url(stored.url.clone())) {
-                Ok((body, _)) => Ok(Some(Cow::Owned(body))),
-                Err(error) if self.settings.rules.mode == Mode::Offline => Err(error),
-                Err(error) => {
-                    // The origin may have something better by now, and what it sends takes the place of this.
-                    self.session.report(&error);
-                    Ok(None)
-                }
-            };
-        }
-        let as_on_the_wire = stored.body.is_empty() || stored.coding == decode::coding_of(&stored.headers);
-        Ok(as_on_the_wire.then_some(Cow::Borrowed(&stored.body)))
-    }
-
-    fn hit(&self, hop: &Hop<'_>, url_asked: bool, stored: Arc<StoredResponse>) -> Response {
-        let url = if url_asked { hop.request.url.as_str().to_owned() } else { stored.url.clone() };
-        Response {
-            url: self.with_fragment(url),
-            history: Vec::new(),
-            elapsed: self.started.elapsed(),
-            cache_status: CacheStatus::Hit,
-            cache_key: None,
-            stored,
-        }
-    }
-
-    fn hit_hop(&self, hop: &Hop<'_>, url_asked: bool, stored: Arc<StoredResponse>) -> Response {
-        let cache_key = Identity::of(&stored.request).ok().map(|identity| identity.key().to_hex());
-        Response { cache_key, ..self.hit(hop, url_asked, stored) }
+        let found = self.session.cache().look_up(asked, &hop.asked.headers, hops_max, whose, with);
+        Ok(self.tolerate(found)?.unwrap_or(Lookup::Nothing))
     }
 
     pub(super) fn with_fragment(&self, mut url: String) -> String {
@@ -310,10 +234,14 @@ impl<'a> Course<'a> {
         })
     }
 
-    /// The error where neither cache nor network may answer.
-    fn refuse(&self, hop: &Hop<'_>) -> Error {
+    /// What comes where neither cache nor network may answer: an error, or what RFC 9111 has a cache answer.
+    pub(super) fn refuse(&self, hop: &Hop<'_>, exchange: &Exchange<'_>) -> Result<Step> {
+        self.session.cache().count_miss();
+        if exchange.wants_504() { self.gateway_timeout(hop) } else { Err(self.not_there(hop)) }
+    }
+
+    fn not_there(&self, hop: &Hop<'_>) -> Error {
         let cache = self.session.cache();
-        cache.count_miss();
         let why = match self.settings.rules.mode {
             Mode::Offline if self.wish.disabled => "the session is offline and its cache is disabled for it".to_owned(),
             Mode::Offline => {
@@ -329,9 +257,4 @@ impl<'a> Course<'a> {
             None => error,
         }
     }
-}
-
-/// Whether a credential was taken out of it.
-fn is_redacted(location: &HeaderValue) -> bool {
-    location.as_bytes().windows(REDACTED.len()).any(|part| part == REDACTED.as_bytes())
 }

@@ -8,12 +8,8 @@ use std::{
     time::Instant,
 };
 
-use super::{CachedSession, Response, decode, unpack::Unpacked};
-use crate::{
-    Error, ErrorKind, Result, StoredResponse,
-    entry::Key,
-    store::{BodyReader, Stage},
-};
+use super::{CachedSession, Response, cache::Marks, decode, unpack::Unpacked};
+use crate::{Error, ErrorKind, Result, StoredResponse, entry::Key, store::Stage};
 
 /// An answer whose body has yet to be read: [`RequestBuilder::send_stream`](super::RequestBuilder::send_stream).
 ///
@@ -105,11 +101,12 @@ pub(super) struct Saving {
     pub(super) stage: Box<dyn Stage>,
     pub(super) hops: Vec<StoredResponse>,
     pub(super) response: StoredResponse,
+    pub(super) marks: Marks,
 }
 
 impl StreamBody {
     /// A body from the cache.
-    pub(super) fn stored(reader: Box<dyn BodyReader>, coding: &str) -> Result<Self> {
+    pub(super) fn stored(reader: impl Read + Send + 'static, coding: &str) -> Result<Self> {
         Ok(Self::of(Unpacked::new(reader, coding)?.0))
     }
 
@@ -166,8 +163,8 @@ impl StreamBody {
 
 impl Saving {
     fn finish(self) -> io::Result<Option<Key>> {
-        let Self { session, stage, hops, response } = self;
-        let saved = stage.finish().and_then(|body| session.cache().save_streamed(&hops, &response, &body));
+        let Self { session, stage, hops, response, marks } = self;
+        let saved = stage.finish().and_then(|body| session.cache().save_fetched(&hops, &response, Some(&body), &marks));
         session.report_damage();
         match saved {
             Ok(key) => Ok(Some(key)),
