@@ -10,6 +10,7 @@ mod disabled;
 mod fetch;
 mod handle;
 mod links;
+mod open;
 mod pairs;
 mod put_aside;
 mod read_only;
