@@ -5,6 +5,7 @@ mod basic;
 mod body;
 mod builder;
 pub(crate) mod cache;
+mod codings;
 mod decode;
 mod disabled;
 mod fetch;
