@@ -51,7 +51,7 @@ struct Inner {
     settings: Settings,
     transport: Arc<dyn Transport>,
     cache: Cache,
-    put_aside: Option<PutAside>,
+    put_aside: PutAside,
     /// The keys whose responses are being made fresh behind their callers' backs.
     refreshing: Mutex<HashSet<Key>>,
 }
@@ -77,7 +77,7 @@ impl CachedSession {
         settings: Settings,
         cache: Cache,
         transport: Arc<dyn Transport>,
-        put_aside: Option<PutAside>,
+        put_aside: PutAside,
     ) -> Self {
         static SESSIONS: AtomicU64 = AtomicU64::new(0);
         let id = SESSIONS.fetch_add(1, Ordering::Relaxed);
@@ -196,7 +196,7 @@ impl CachedSession {
 
     /// Tells of a damaged file that was put aside meanwhile.
     pub(super) fn report_damage(&self) {
-        for error in self.inner.put_aside.as_ref().map(PutAside::news).unwrap_or_default() {
+        for error in self.inner.put_aside.news() {
             self.report(&error);
         }
     }
