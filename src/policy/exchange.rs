@@ -238,7 +238,8 @@ impl<'a> Exchange<'a> {
         if may_be_stale && self.revalidates_behind(held, staleness) {
             return Next::ServeAndRefresh;
         }
-        let forward = if is_fresh { Forward::Request } else { Forward::Stale };
+        let holds = is_fresh && !held.invalid && !(self.rules.cache_control && held.facts.control.no_cache);
+        let forward = if holds { Forward::Request } else { Forward::Stale };
         match self.wish.refresh {
             Refresh::Force => Next::Send(Forward::Request),
             _ if held.facts.has_validator => Next::Validate(forward),

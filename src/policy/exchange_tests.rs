@@ -202,7 +202,7 @@ fn a_response_can_forbid_what_a_request_allows() {
         assert_eq!(next(rules, PLAIN, &[("cache-control", "max-stale")], response, Some(160), 170), want, "{control}");
     }
     let no_cache: Lines = &[("cache-control", "max-age=60, no-cache"), ("etag", "\"1\"")];
-    assert_eq!(next(&rfc, PLAIN, &[], no_cache, Some(160), 101), Next::Validate(Forward::Request));
+    assert_eq!(next(&rfc, PLAIN, &[], no_cache, Some(160), 101), Next::Validate(Forward::Stale));
     assert_eq!(next(&Rules::default(), PLAIN, &[], no_cache, Some(160), 101), Next::Serve(Reuse::Fresh));
 }
 

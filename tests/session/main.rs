@@ -15,6 +15,7 @@ mod failing;
 mod offline;
 mod redirects;
 mod requests;
+mod rfc;
 mod settings;
 mod streams;
 
