@@ -257,7 +257,6 @@ impl CachedSessionBuilder {
     /// A hit leaves them alone in [`Mode::Cache`], and sets them again in the replay modes. As cookies are credentials,
     /// they make a partition of the cache: a request with another cookie than before gets an answer of its own, unless
     /// [`partition`](Self::partition) or [`share_across_credentials`](Self::share_across_credentials) says otherwise.
-    #[cfg_attr(not(feature = "cookies"), expect(unused_mut, reason = "there is no jar in this build"))]
     pub fn cookies(mut self, keep: bool) -> Self {
         #[cfg(feature = "cookies")]
         {
