@@ -7,6 +7,7 @@ pub(crate) mod freshness;
 pub(crate) mod invalidate;
 mod json;
 pub(crate) mod key;
+mod multipart;
 pub(crate) mod normalize;
 pub(crate) mod partition;
 mod patterns;

@@ -14,7 +14,7 @@ use http::{
 };
 
 use super::{
-    CacheStatus, HopOptions, Response, Timeout, WireBody,
+    CacheStatus, Response, Timeout, WireBody,
     cache::{Chain, Part, PartitionBy},
     decode, redirect,
     send::{Course, Hop, Step},
@@ -127,14 +127,8 @@ impl Course<'_> {
 
     /// Sends the request and waits for the head of the answer.
     fn send(&self, hop: &Hop<'_>, request: &http::Request<Bytes>) -> Result<Came> {
-        let options = HopOptions { timeout: self.time_left(hop)? };
         let sent = Instant::now();
-        let answer = self.session.transport().send(request, &options).map_err(|error| match error.kind() {
-            // The transport was told what is left of the limit, which is not what the caller has set.
-            ErrorKind::Timeout => timed_out(request.method(), self.timeout).with_source(error),
-            _ => error,
-        });
-        let (parts, wire) = answer?.into_parts();
+        let (parts, wire) = self.deliver(hop, request)?.into_parts();
         let facts = Facts::of(&parts.headers);
         Ok(Came { facts, received: self.session.cache().now(), delay: sent.elapsed(), parts, wire })
     }
@@ -214,7 +208,7 @@ impl Course<'_> {
             if self.history.len() >= self.limit {
                 return Err(self.too_many(hop.request));
             }
-            let next = redirect::next(hop.request, status, location)?;
+            let next = redirect::next(hop.bare, status, location)?;
             let keep = exchange.after_redirect(status, &came.facts, came.received, came.delay);
             let keep = self.unless_for_one(hop, &came.facts, keep);
             // Its body is of no interest, and may never come. Without one, its connection can be used again once the
@@ -379,7 +373,7 @@ impl Course<'_> {
     }
 
     /// The time-outs of the next hop: of the total, what is left of it.
-    fn time_left(&self, hop: &Hop<'_>) -> Result<Timeout> {
+    pub(super) fn time_left(&self, hop: &Hop<'_>) -> Result<Timeout> {
         let Some(total) = self.timeout.total else { return Ok(self.timeout) };
         match total.checked_sub(self.started.elapsed()) {
             Some(left) if !left.is_zero() => Ok(Timeout { total: Some(left), ..self.timeout }),

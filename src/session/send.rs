@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::{
     CacheStatus, CachedSession, Response, Timeout,
     cache::{Lookup, Marks, Part, Whose, With},
+    delivery::Delivery,
     disabled,
     request::{Options, Request},
     settings::Settings,
@@ -15,6 +16,7 @@ use crate::{
     policy::{
         exchange::{Exchange, First, Forward, Next, Reuse, Wish},
         key::{Asked, Identity},
+        partition,
     },
     replay,
 };
@@ -25,6 +27,8 @@ pub(super) struct Course<'a> {
     pub(super) settings: &'a Settings,
     pub(super) wish: Wish,
     pub(super) timeout: Timeout,
+    /// What the request sets of how it is sent.
+    pub(super) delivery: Option<Box<Delivery>>,
     pub(super) limit: usize,
     pub(super) decode: bool,
     /// Whether the body is to be handed out in pieces.
@@ -49,7 +53,10 @@ pub(super) enum Step {
 
 /// A request, as the cache sees it, and whether the cache takes part.
 pub(super) struct Hop<'a> {
+    /// As it goes out.
     pub(super) request: &'a Request,
+    /// Without what is added for this hop alone.
+    pub(super) bare: &'a Request,
     pub(super) asked: Asked,
     pub(super) cached: bool,
     /// Of a HEAD: what a GET would have been answered with.
@@ -70,6 +77,7 @@ impl<'a> Course<'a> {
             settings,
             wish,
             timeout: options.timeout.unwrap_or(settings.timeout),
+            delivery: options.delivery.clone(),
             limit: options.redirects.unwrap_or(settings.redirects),
             decode: options.decode.unwrap_or(settings.decode),
             stream: false,
@@ -96,6 +104,9 @@ impl<'a> Course<'a> {
     fn follow(mut self, mut request: Request) -> Result<(Response, Option<Box<StreamBody>>)> {
         self.fragment = request.url.fragment().map(str::to_owned);
         request.url.set_fragment(None);
+        if request.body_to_send().is_some() && self.takes_part(&request) {
+            request.settle_body(self.settings.max_body)?;
+        }
         loop {
             match self.step(&request)? {
                 Step::Done(response, body) => return Ok((*response, body)),
@@ -106,8 +117,12 @@ impl<'a> Course<'a> {
 
     /// One hop: from the cache with all that follows there, or from the network.
     fn step(&mut self, request: &Request) -> Result<Step> {
-        let asked = Asked::parsed(request.method.as_str(), &request.url, &request.headers, &request.body)?;
-        let mut hop = Hop { request, asked, cached: true, get: None };
+        let bare = request;
+        let dressed = self.dress(bare)?;
+        let request = &*dressed.request;
+        let mut asked = Asked::parsed(request.method.as_str(), &request.url, &request.headers, &request.body)?;
+        self.count_credentials(&mut asked, &dressed);
+        let mut hop = Hop { request, bare, asked, cached: true, get: None };
         if let Some(key_fn) = &self.settings.key_fn {
             hop.asked.name(&key_fn(request));
         }
@@ -121,7 +136,7 @@ impl<'a> Course<'a> {
             }
             First::LookUp => {}
         }
-        hop.cached = self.partition(&mut hop.asked)?;
+        hop.cached = self.partition(&mut hop)?;
         let mut found = Lookup::Nothing;
         if hop.cached && exchange.is_head() {
             let get = Identity { method: "GET".to_owned(), ..hop.asked.identity.clone() };
@@ -160,9 +175,10 @@ impl<'a> Course<'a> {
                         redirects: Some(self.limit),
                         decode: Some(self.decode),
                         expire: self.wish.expire,
+                        delivery: self.delivery.clone(),
                         ..Options::default()
                     };
-                    self.session.refresh_behind(hop.request.clone(), &options, chain.response.key);
+                    self.session.refresh_behind(hop.bare.clone(), &options, chain.response.key);
                 }
                 (chain, CacheStatus::StaleHit)
             }
@@ -187,13 +203,26 @@ impl<'a> Course<'a> {
     }
 
     /// Whose answer it is to be. `false` keeps the cache out of it.
-    fn partition(&self, asked: &mut Asked) -> Result<bool> {
+    fn partition(&self, hop: &mut Hop<'_>) -> Result<bool> {
         let by = &self.settings.partition_by;
-        if self.settings.rules.mode == Mode::Offline {
-            self.tolerate(self.session.cache().partition_for_replay(asked, by))?;
-            return Ok(true);
+        let (cache, asked) = (self.session.cache(), &mut hop.asked);
+        let may = if self.settings.rules.mode == Mode::Offline {
+            self.tolerate(cache.partition_for_replay(asked, by))?;
+            true
+        } else {
+            self.tolerate(cache.partition(asked, by))?.unwrap_or(false)
+        };
+        if self.is_unverified(hop.request) {
+            asked.identity.partition = Some(partition::unverified(asked.identity.partition));
         }
-        Ok(self.tolerate(self.session.cache().partition(asked, by))?.unwrap_or(false))
+        Ok(may)
+    }
+
+    /// Whether the cache may have to do with a request, so that its body is part of a key.
+    fn takes_part(&self, request: &Request) -> bool {
+        let (method, url) = (request.method.as_str(), request.url.as_str());
+        let exchange = Exchange::new(&self.settings.rules, self.wish, method, url, &request.headers);
+        !matches!(exchange.first(), First::Refuse | First::Send(_))
     }
 
     fn look_up(&self, hop: &Hop<'_>, asked: &Identity, exchange: &Exchange<'_>) -> Result<Lookup> {

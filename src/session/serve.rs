@@ -91,6 +91,9 @@ impl Course<'_> {
             let home = hop.asked.identity.home();
             self.tolerate(self.session.cache().save_hops(&self.hops, home, &self.marks))?;
         }
+        if self.settings.has_jar() {
+            response.history.iter().chain([&response]).for_each(|answer| self.replay_cookies(&answer.stored));
+        }
         self.session.cache().count_hit();
         response.elapsed = self.started.elapsed();
         Ok(Some(Step::Done(Box::new(response), body)))
@@ -216,7 +219,7 @@ impl Course<'_> {
         if is_redacted(location) || !chain.hops.is_empty() {
             return Ok(None);
         }
-        let next = redirect::next(hop.request, chain.response.status.as_u16(), location)
+        let next = redirect::next(hop.bare, chain.response.status.as_u16(), location)
             .map_err(|error| error.with_url(hop.request.shown_url()))?;
         let stored = StoredResponse { body: Bytes::new(), ..StoredResponse::clone(&chain.response) };
         self.hops.push(stored.clone());
