@@ -198,6 +198,22 @@ impl StoredResponse {
         self.expires.is_some_and(|expires| now >= expires)
     }
 
+    /// How long ago it was received; nothing if that is in the future.
+    pub fn age(&self, now: SystemTime) -> Duration {
+        now.duration_since(self.created).unwrap_or_default()
+    }
+
+    /// The host of its URL, in lower case and without port; empty if the URL has none.
+    pub fn host(&self) -> &str {
+        let authority =
+            self.url.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or(rest));
+        let end = match authority.rfind(']') {
+            Some(end) => end + 1,
+            None => authority.find(':').unwrap_or(authority.len()),
+        };
+        authority.get(..end).unwrap_or_default()
+    }
+
     /// How long the origin took to answer.
     pub fn elapsed(&self) -> Duration {
         self.elapsed

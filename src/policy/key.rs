@@ -2,14 +2,15 @@
 
 use super::{
     normalize,
-    redact::{self, Credentials},
+    redact::{self, Credentials, Ignored},
+    vary::matched,
 };
 use crate::{
     Error, ErrorKind, Result,
     entry::{Key, Namespace, StoredRequest},
 };
 use bytes::Bytes;
-use http::{HeaderMap, header::HOST};
+use http::{HeaderMap, HeaderName, header::HOST};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use url::Url;
@@ -59,9 +60,21 @@ impl Asked {
 
     /// The same of a URL that is parsed already. Nothing is copied that holds no credentials, but the URL.
     pub(crate) fn parsed(method: &str, url: &Url, headers: &Arc<HeaderMap>, body: &[u8]) -> Result<Self> {
-        let mut credentials = Credentials::default();
+        Self::ignoring(&Ignored::default(), method, url, headers, body)
+    }
+
+    /// The same without regard to the values of what is ignored.
+    pub(crate) fn ignoring(
+        ignored: &Ignored,
+        method: &str,
+        url: &Url,
+        headers: &Arc<HeaderMap>,
+        body: &[u8],
+    ) -> Result<Self> {
+        let mut credentials = Credentials::ignoring(ignored);
         let shown = redact::parsed_url(url, &mut credentials);
-        let normal = if credentials.is_empty() { normalize::parsed_url(url) } else { normalize::url(&shown) }?;
+        let as_asked = credentials.is_empty() && ignored.is_empty();
+        let normal = if as_asked { normalize::parsed_url(url) } else { normalize::url(&shown) }?;
         let headers = redact::headers(headers, &mut credentials);
         let content_type = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
         let body = normalize::body(content_type, body, &mut credentials);
@@ -81,6 +94,12 @@ impl Asked {
     /// Makes a text the key, in the place of method, URL, host and body.
     pub(crate) fn name(&mut self, text: &str) {
         self.identity.name = Some(digest_of_name(text));
+    }
+
+    /// Makes the values of these headers part of the key.
+    pub(crate) fn match_headers(&mut self, names: &[HeaderName]) {
+        let matched = matched(names, &self.headers);
+        self.identity.name = Some(digest(&[SCHEME, b"headers", &self.identity.base(), &matched]));
     }
 
     /// What is stored of the request beside its response.

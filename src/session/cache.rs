@@ -20,11 +20,11 @@ use crate::{
     policy::{
         key::{self, Asked, Identity},
         partition::Partitions,
+        redact::{self, Credentials, Ignored},
     },
     store::Store,
 };
 use bytes::Bytes;
-use http::HeaderMap;
 use plan::Plan;
 use std::{
     fmt,
@@ -78,6 +78,7 @@ struct Inner {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     partitions: Partitions,
+    ignored: Ignored,
     /// Held by whoever had a conflict, so that threads of one process do not conflict for ever.
     contended: Mutex<()>,
     hits: AtomicU64,
@@ -106,13 +107,20 @@ pub struct CacheStats {
 }
 
 impl Cache {
-    /// Fails with `Io` if the operating system has no random bytes.
+    #[cfg(test)]
     pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
+        Self::ignoring(store, clock, Ignored::default())
+    }
+
+    /// The cache of requests in which the values of some parameters do not matter. Fails with `Io` if the operating system
+    /// has no random bytes.
+    pub(crate) fn ignoring(store: Arc<dyn Store>, clock: Arc<dyn Clock>, ignored: Ignored) -> Result<Self> {
         Ok(Self {
             inner: Arc::new(Inner {
                 store,
                 clock,
                 partitions: Partitions::new()?,
+                ignored,
                 contended: Mutex::new(()),
                 hits: AtomicU64::new(0),
                 misses: AtomicU64::new(0),
@@ -128,7 +136,7 @@ impl Cache {
     /// # Errors
     /// Whatever keeps the store from answering.
     pub fn get(&self, key: impl AsRef<str>) -> Result<Option<(StoredResponse, SystemTime)>> {
-        let chain = self.walk(resolve(key.as_ref()), None, usize::MAX, With::Body)?.found();
+        let chain = self.walk(self.resolve(key.as_ref()), None, usize::MAX, With::Body)?.found();
         Ok(chain.map(|chain| (StoredResponse::clone(&chain.response), chain.response.created_at())))
     }
 
@@ -149,7 +157,7 @@ impl Cache {
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if nothing is stored under `to`, or if it leads to `new` itself.
     pub fn alias(&self, new: impl AsRef<str>, to: impl AsRef<str>) -> Result<()> {
-        let (new, to) = (resolve(new.as_ref()), resolve(to.as_ref()));
+        let (new, to) = (self.resolve(new.as_ref()), self.resolve(to.as_ref()));
         self.change(|plan| {
             if plan.leads_to(to, new)? {
                 return Err(Error::new(ErrorKind::InvalidInput, "an alias cannot lead to itself"));
@@ -172,7 +180,7 @@ impl Cache {
     /// # Errors
     /// Whatever the store says.
     pub fn delete(&self, key: impl AsRef<str>) -> Result<bool> {
-        let key = resolve(key.as_ref());
+        let key = self.resolve(key.as_ref());
         self.change(|plan| plan.delete(key, |_| true))
     }
 
@@ -184,7 +192,7 @@ impl Cache {
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if it is not a URL, and whatever the store says.
     pub fn delete_url(&self, url: impl AsRef<str>) -> Result<bool> {
-        let identity = get_of(url.as_ref())?;
+        let identity = self.get_of(url.as_ref())?;
         self.change(|plan| {
             let mut any = plan.delete(identity.key(), |_| true)?;
             for entry in plan.listed(&identity)? {
@@ -202,7 +210,7 @@ impl Cache {
     /// # Errors
     /// Whatever keeps the store from answering.
     pub fn contains(&self, key: impl AsRef<str>) -> Result<bool> {
-        self.plan().is_there(resolve(key.as_ref()))
+        self.plan().is_there(self.resolve(key.as_ref()))
     }
 
     /// Whether there is a response to this URL, expired or not, whatever the method, whoever asked. Requests with
@@ -211,7 +219,7 @@ impl Cache {
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if it is not a URL, and whatever keeps the store from answering.
     pub fn contains_url(&self, url: impl AsRef<str>) -> Result<bool> {
-        let identity = get_of(url.as_ref())?;
+        let identity = self.get_of(url.as_ref())?;
         let mut plan = self.plan();
         if plan.is_there(identity.key())? {
             return Ok(true);
@@ -322,9 +330,8 @@ impl Cache {
     /// Makes everything stored for these URLs invalid, whoever asked and whatever the variant, and what is being fetched
     /// for them now.
     pub(crate) fn invalidate(&self, urls: &[Url]) -> Result<()> {
-        let none = Arc::default();
-        let asked: Vec<_> = urls.iter().map(|url| Asked::parsed("GET", url, &none, &[])).collect::<Result<_>>()?;
-        self.change(|plan| asked.iter().try_for_each(|asked| plan.invalidate(&asked.identity)))
+        let asked: Vec<_> = urls.iter().map(|url| self.get_of_parsed(url)).collect::<Result<_>>()?;
+        self.change(|plan| asked.iter().try_for_each(|asked| plan.invalidate(asked)))
     }
 
     /// The key of the list of a URL, and its mark now.
@@ -389,21 +396,31 @@ impl fmt::Debug for Cache {
     }
 }
 
-/// The key that a text stands for.
-fn resolve(text: &str) -> Key {
-    if let Some(key) = Key::from_hex(text) {
-        return key;
+impl Cache {
+    /// The key that a text stands for.
+    fn resolve(&self, text: &str) -> Key {
+        if let Some(key) = Key::from_hex(text) {
+            return key;
+        }
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+        if matches!(scheme.as_deref(), Some("http" | "https"))
+            && let Ok(identity) = self.get_of(text)
+        {
+            return identity.key();
+        }
+        key::named(text)
     }
-    let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    if matches!(scheme.as_deref(), Some("http" | "https"))
-        && let Ok(identity) = get_of(text)
-    {
-        return identity.key();
-    }
-    key::named(text)
-}
 
-/// A GET of a URL without credentials.
-fn get_of(url: &str) -> Result<Identity> {
-    Ok(Asked::new("GET", url, &HeaderMap::new(), &[])?.identity)
+    /// A GET of a URL without credentials.
+    fn get_of(&self, url: &str) -> Result<Identity> {
+        let parsed = Url::parse(url).map_err(|error| {
+            let shown = redact::url(url, &mut Credentials::default());
+            Error::new(ErrorKind::InvalidInput, format!("not a URL: {error}")).with_url(shown)
+        })?;
+        self.get_of_parsed(&parsed)
+    }
+
+    fn get_of_parsed(&self, url: &Url) -> Result<Identity> {
+        Ok(Asked::ignoring(&self.inner.ignored, "GET", url, &Arc::default(), &[])?.identity)
+    }
 }

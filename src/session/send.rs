@@ -120,11 +120,14 @@ impl<'a> Course<'a> {
         let bare = request;
         let dressed = self.dress(bare)?;
         let request = &*dressed.request;
-        let mut asked = Asked::parsed(request.method.as_str(), &request.url, &request.headers, &request.body)?;
+        let (ignored, method) = (&self.settings.ignored, request.method.as_str());
+        let mut asked = Asked::ignoring(ignored, method, &request.url, &request.headers, &request.body)?;
         self.count_credentials(&mut asked, &dressed);
         let mut hop = Hop { request, bare, asked, cached: true, get: None };
         if let Some(key_fn) = &self.settings.key_fn {
             hop.asked.name(&key_fn(request));
+        } else if !self.settings.match_headers.is_empty() {
+            hop.asked.match_headers(&self.settings.match_headers);
         }
         let method = hop.asked.identity.method.clone();
         let exchange = Exchange::new(&self.settings.rules, self.wish, &method, request.url.as_str(), &request.headers);
@@ -149,6 +152,8 @@ impl<'a> Course<'a> {
         if hop.cached && !self.is_served(&exchange, &found) {
             found = self.look_up(&hop, &hop.asked.identity, &exchange)?;
         }
+        // A key function does not tell methods apart, and what answers a HEAD must not answer a GET.
+        hop.cached &= !(exchange.is_head() && self.settings.key_fn.is_some());
         self.decide(&hop, &exchange, found)
     }
 

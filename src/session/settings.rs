@@ -6,7 +6,10 @@ use http::{HeaderMap, HeaderName};
 use url::Url;
 
 use super::{Request, Response, Timeout, cache::PartitionBy, delivery::Delivery, environment::Environment};
-use crate::{Error, Result, policy::exchange::Rules};
+use crate::{
+    Error, Result,
+    policy::{exchange::Rules, redact::Ignored},
+};
 
 pub(super) type Filter = Arc<dyn Fn(&Response) -> bool + Send + Sync>;
 pub(super) type KeyFn = Arc<dyn Fn(&Request) -> String + Send + Sync>;
@@ -42,6 +45,9 @@ pub(super) struct Settings {
     pub(super) strict: bool,
     pub(super) filter: Option<Filter>,
     pub(super) key_fn: Option<KeyFn>,
+    /// Sorted.
+    pub(super) match_headers: Vec<HeaderName>,
+    pub(super) ignored: Ignored,
     pub(super) on_response: Option<OnResponse>,
     pub(super) on_store_error: Option<OnStoreError>,
 }
@@ -69,6 +75,8 @@ impl Default for Settings {
             strict: false,
             filter: None,
             key_fn: None,
+            match_headers: Vec::new(),
+            ignored: Ignored::default(),
             on_response: None,
             on_store_error: None,
         }

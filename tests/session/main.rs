@@ -13,6 +13,7 @@ mod credentials;
 mod disabled;
 mod failing;
 mod offline;
+mod policy;
 mod redirects;
 mod requests;
 mod rfc;
