@@ -198,6 +198,18 @@ impl Identity {
         }
         identity == Some(self)
     }
+
+    /// The same, of one variant of what this asks for.
+    pub(crate) fn matches_variant(&self, variant: [u8; 32], stored: &StoredRequest, identity: Option<&Self>) -> bool {
+        if self.name.is_some() {
+            return (self.name, self.partition, Some(variant)) == (stored.name, stored.partition, stored.variant);
+        }
+        identity.is_some_and(|own| {
+            let Self { method, url, body_digest, host, partition, variant: _, name } = self;
+            (method, url, body_digest, host) == (&own.method, &own.url, &own.body_digest, &own.host)
+                && (*partition, *name, Some(variant)) == (own.partition, own.name, own.variant)
+        })
+    }
 }
 
 /// The key of one variant of what has this base and partition.

@@ -1,6 +1,8 @@
 //! What may be served and stored, and under which key: pure functions of request, response, settings and time.
 
 mod cache_control;
+#[cfg(test)]
+mod differential;
 pub(crate) mod exchange;
 mod expire;
 pub(crate) mod freshness;

@@ -58,6 +58,8 @@ struct Decoded {
     facts: Facts,
     /// Of the request that it answers; `None` if its URL is not one.
     identity: Option<Identity>,
+    /// The key of the list of its URL.
+    list_key: Option<Bytes>,
 }
 
 impl Decoded {
@@ -71,21 +73,23 @@ impl Decoded {
         let response = decode_response(&entry.head, entry.body.clone())?;
         let facts = Facts::of(&response.headers);
         let identity = Identity::of(&response.request).ok();
-        let memory =
-            response.memory() + facts.memory() + size_of::<Self>() + identity.as_ref().map_or(0, Identity::memory);
-        let decoded = Arc::new(Self { response: Arc::new(response), facts, identity });
+        let list_key = identity.as_ref().map(Identity::list_key);
+        let memory = response.memory()
+            + facts.memory()
+            + size_of::<Self>()
+            + identity.as_ref().map_or(0, Identity::memory)
+            + list_key.as_ref().map_or(0, Bytes::len);
+        let decoded = Arc::new(Self { response: Arc::new(response), facts, identity, list_key });
         entry.memo().keep(&decoded, memory);
         Some(decoded)
     }
 
     /// Whether it is what is asked for, as the variant that was chosen.
     fn answers(&self, asked: &Identity, chosen: Option<[u8; 32]>) -> bool {
+        let (request, identity) = (&self.response.request, self.identity.as_ref());
         match chosen {
-            None => asked.matches(&self.response.request, self.identity.as_ref()),
-            variant => {
-                let asked = Identity { variant, ..asked.clone() };
-                asked.matches(&self.response.request, self.identity.as_ref())
-            }
+            None => asked.matches(request, identity),
+            Some(variant) => asked.matches_variant(variant, request, identity),
         }
     }
 }
@@ -99,7 +103,9 @@ impl Part {
     /// The same entry with the headers that its origin has sent for it since.
     pub(crate) fn with(&self, response: StoredResponse) -> Self {
         let facts = Facts::of(&response.headers);
-        let decoded = Decoded { response: Arc::new(response), facts, identity: self.decoded.identity.clone() };
+        let Decoded { identity, list_key, .. } = &*self.decoded;
+        let (identity, list_key) = (identity.clone(), list_key.clone());
+        let decoded = Decoded { response: Arc::new(response), facts, identity, list_key };
         Self { decoded: Arc::new(decoded), ..self.clone() }
     }
 
@@ -276,21 +282,20 @@ impl Cache {
     /// Tells of each part whether its URL was invalidated since it was stored.
     fn marked(&self, mut chain: Chain) -> Result<Chain> {
         for part in chain.hops.iter_mut().chain([&mut chain.response]) {
-            let Some(identity) = part.decoded.identity.as_ref() else { continue };
-            part.invalid = self.is_invalid(identity, part.key)?;
+            let Some(root) = &part.decoded.list_key else { continue };
+            part.invalid = self.is_invalid(root, part.key)?;
         }
         Ok(chain)
     }
 
-    fn is_invalid(&self, identity: &Identity, key: Key) -> Result<bool> {
-        let root = identity.list_key();
-        let Some(list) = self.url_list(&root)? else { return Ok(false) };
+    fn is_invalid(&self, root: &Bytes, key: Key) -> Result<bool> {
+        let Some(list) = self.url_list(root)? else { return Ok(false) };
         if list.mark == 0 {
             return Ok(false);
         }
         let listed = match list.find(key) {
             None if list.spread => {
-                let page = self.url_list(&crate::entry::page_key(&root, key.page()))?;
+                let page = self.url_list(&crate::entry::page_key(root, key.page()))?;
                 page.as_ref().and_then(|page| page.find(key)).map(|entry| entry.mark)
             }
             listed => listed.map(|entry| entry.mark),
