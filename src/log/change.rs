@@ -1,7 +1,7 @@
 //! Writes that depend on what is there: an entry read, changed and written, and a head replaced.
 
 use super::{
-    append::{Draft, Step, check_key},
+    append::{Draft, Payload, Step, check_key},
     entry::{Entry, Times, Version},
     handle::Log,
     read::{Source, Want},
@@ -54,7 +54,7 @@ impl Log {
             }
             Change::Put { head, body, times } => (head, body, times),
         };
-        let draft = Draft::put(key, &head, &body, times, aux)?;
+        let draft = Draft::put(key, &head, self.payload(&body), times, aux)?;
         let ticket = self.shared.apply_locked(&guard, vec![Step::Write(draft)], &self.settings)?;
         self.acknowledge(guard, ticket)
     }
@@ -94,7 +94,7 @@ impl Log {
             guard.generation.wait_until_synced(body_end, &*self.shared.env.disk, self.path())?;
         }
         let draft = match &table {
-            Some(table) if table.is_empty() => Draft::put(key, head, &[], times, own.header.aux())?,
+            Some(table) if table.is_empty() => Draft::put(key, head, Payload::AsIs(&[]), times, own.header.aux())?,
             Some(table) => Draft::repointed(&own.header, key, head, table, times)?,
             None => Draft::alias(key, &own.body, head, times)?,
         };

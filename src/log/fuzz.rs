@@ -7,7 +7,7 @@ use super::{
     disk::{DiskFile, Stat},
     env::Env,
     generation::Generation,
-    layout::LOG_START,
+    layout::{CODEC_RAW, LOG_START},
     read::{Source, Want},
     record::{Extent, RecordHeader},
     shared::Counters,
@@ -44,7 +44,13 @@ pub fn open_bytes(data: &[u8]) {
     for (hash, loc) in entries {
         assert!(loc.offset + loc.len <= data.len() as u64 && loc.elsewhere <= loc.offset);
         let Ok(Some(read)) = generation.read(loc, None, Want::Body, &counters) else { continue };
-        assert!(read.body.len() <= data.len());
+        match read.header.codec {
+            _ if loc.role == Role::Alias => assert!(read.body.len() <= data.len()),
+            CODEC_RAW => assert!(read.body.len() <= data.len()),
+            _ => assert_eq!(read.body.len() as u64, read.header.raw_len, "no more than the record says"),
+        }
+        let stored = generation.read(loc, None, Want::Stored, &counters).expect("memory does not fail");
+        assert!(stored.expect("what decodes is there").body.len() <= data.len());
         let head = generation.read(loc, None, Want::Head, &counters).expect("memory does not fail");
         assert_eq!(head.expect("what reads whole reads in part").head, read.head);
         let honest = hash == generation.header.hash(&read.key);

@@ -2,7 +2,7 @@
 //! holds the lock for long.
 
 use super::{
-    append::{Step, check_head, check_key},
+    append::{Payload, Step, Table, check_head, check_key},
     entry::{Times, Write},
     handle::Log,
     lock::{WriteGuard, busy},
@@ -66,7 +66,7 @@ impl Log {
         let counters = &self.shared.counters;
         let Some(read) = generation.resolve(key.as_ref(), Want::Head, Source::Tier, counters)? else { return Ok(None) };
         let Some(extents) = generation.extents_of(&read, counters)? else { return Ok(None) };
-        Reader::new(&self.shared, &generation, read.into_head(&generation), &extents)
+        Reader::new(&self.shared, &generation, read, &extents)
     }
 
     /// Whether a body is put as chunks.
@@ -85,7 +85,7 @@ impl Log {
     /// Whether a batch holds a body that is in chunks, or is to be.
     pub(super) fn needs_chunks(&self, writes: &[Write]) -> bool {
         writes.iter().any(|write| match write {
-            Write::PutStaged { .. } => true,
+            Write::PutStaged { body, .. } => body.as_bytes().is_none_or(|body| self.is_long(body)),
             Write::Put { body, .. } => self.is_long(body),
             _ => false,
         })
@@ -105,11 +105,12 @@ impl Log {
     }
 
     fn apply_staged(&self, writes: &[Write]) -> Result<()> {
+        let payloads: Vec<_> = writes.iter().map(|write| self.payload_of(write)).collect();
         let (guard, tables) = self.lock_with(&writes.iter().filter_map(staged_body).collect::<Vec<_>>())?;
-        let mut tables = tables.iter();
-        let steps = writes.iter().map(|write| {
-            let table = staged_body(write).and_then(|_| tables.next()).and_then(Option::as_deref);
-            Step::of(write, table)
+        let mut tables = tables.into_iter();
+        let steps = writes.iter().zip(payloads).map(|(write, payload)| {
+            let table = staged_body(write).and_then(|_| tables.next()).flatten();
+            Step::of(write, table.map_or(payload, Payload::Chunks))
         });
         let steps = steps.collect::<Result<_>>()?;
         let ticket = self.shared.apply_locked(&guard, steps, &self.settings)?;
@@ -126,7 +127,7 @@ impl Log {
     ///
     /// A value must not reach the medium without the chunks that it names: a crash would leave neither the old value
     /// nor the new.
-    fn lock_with(&self, staged: &[&Staged]) -> Result<(WriteGuard, Vec<Option<Vec<u8>>>)> {
+    fn lock_with(&self, staged: &[&Staged]) -> Result<(WriteGuard, Vec<Option<Table>>)> {
         // Each turn is lost only to a compaction or a clear at that moment.
         const TURNS_MAX: usize = 16;
         for _ in 0..TURNS_MAX {
@@ -143,7 +144,8 @@ impl Log {
             let tables = staged.iter().map(|staged| {
                 let Some(chunks) = staged.chunks() else { return Some(None) };
                 let chunks = chunks.read().unwrap_or_else(PoisonError::into_inner);
-                (chunks.are_in(&guard.generation) || planted(Bug::ChunksLeftBehind)).then(|| Some(chunks.table()))
+                (chunks.are_in(&guard.generation) || planted(Bug::ChunksLeftBehind))
+                    .then(|| Some(chunks.table(staged.len())))
             });
             if let Some(tables) = tables.collect() {
                 return Ok((guard, tables));

@@ -9,6 +9,7 @@ mod change;
 mod check;
 mod checkpoint;
 mod clock;
+mod codec;
 mod commit;
 mod compact;
 mod copy;
@@ -17,6 +18,8 @@ mod disk;
 mod entry;
 mod env;
 mod fields;
+#[cfg(feature = "zstd")]
+mod frames;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;

@@ -32,12 +32,13 @@ pub(super) struct Settings {
     pub(super) fast_save: bool,
     pub(super) on_damage: OnDamage,
     pub(super) lock_timeout: Duration,
+    pub(super) compress: bool,
 }
 
 impl Settings {
     /// For what is done on behalf of a reader, who never puts a file aside.
     pub(super) const READING: Self =
-        Self { fast_save: false, on_damage: OnDamage::Error, lock_timeout: Duration::from_secs(5) };
+        Self { fast_save: false, on_damage: OnDamage::Error, lock_timeout: Duration::from_secs(5), compress: false };
 }
 
 /// One file of one process.

@@ -1,14 +1,15 @@
 //! Bodies that come piece by piece: chunks that are appended as they come, and named by a value when all are there.
 
 use super::{
-    append::{Draft, Step},
+    append::{Draft, Step, Table},
     background::UNSYNCED,
+    codec,
     disk::read_exact_at,
     entry::{Times, Write},
     fields::crc32,
     generation::Generation,
     handle::Log,
-    layout::{BODY_MAX, RECORD_HEADER_LEN},
+    layout::{BODY_MAX, CODEC_PIECES, CODEC_RAW, RECORD_HEADER_LEN},
     lock::WriteGuard,
     plant::{Bug, planted},
     record::Extent,
@@ -27,6 +28,7 @@ use std::{
 pub struct Staged {
     len: u64,
     place: Place,
+    stays: bool,
 }
 
 #[derive(Clone)]
@@ -39,13 +41,28 @@ enum Place {
 pub(super) struct Chunks {
     pub(super) generation: Arc<Generation>,
     extents: Vec<Extent>,
+    codec: u8,
 }
 
 impl Staged {
     /// A body in memory, for stores that keep whole values.
     #[must_use]
     pub fn from_bytes(bytes: Bytes) -> Self {
-        Self { len: bytes.len() as u64, place: Place::Memory(bytes) }
+        Self { len: bytes.len() as u64, place: Place::Memory(bytes), stays: false }
+    }
+
+    /// Asks the store not to compress it, since it is compressed already; of use before it is stored for the first time,
+    /// while it is in memory. A store that does not [compress](super::Options::compress) takes no notice.
+    #[must_use]
+    pub fn as_it_is(mut self) -> Self {
+        self.stays = true;
+        self
+    }
+
+    /// Whether it is not to be compressed.
+    #[must_use]
+    pub fn is_to_stay(&self) -> bool {
+        self.stays
     }
 
     /// The length of the body in bytes.
@@ -108,13 +125,18 @@ pub struct Stage {
     log: Log,
     buffer: Vec<u8>,
     written: Option<Chunks>,
+    /// What goes into one chunk; where bodies are compressed a little less than it holds, since the frame of what cannot
+    /// be compressed is longer than that.
+    piece_len: usize,
     len: u64,
     failed: bool,
 }
 
 impl Stage {
     pub(super) fn new(log: &Log) -> Self {
-        Self { log: log.clone(), buffer: Vec::new(), written: None, len: 0, failed: false }
+        let chunk_len = log.shared.env.pieces.chunk;
+        let piece_len = if log.settings.compress { chunk_len - (chunk_len / 64).max(32) } else { chunk_len };
+        Self { log: log.clone(), buffer: Vec::new(), written: None, piece_len, len: 0, failed: false }
     }
 
     /// Ends the body.
@@ -135,22 +157,21 @@ impl Stage {
             Some(chunks) => Place::Chunks(Arc::new(RwLock::new(chunks))),
             None => Place::Memory(Bytes::new()),
         };
-        Ok(Staged { len: self.len, place })
+        Ok(Staged { len: self.len, place, stays: false })
     }
 
     /// Appends to the body.
     pub(super) fn append(&mut self, mut bytes: &[u8]) -> Result<()> {
-        let chunk_len = self.log.shared.env.pieces.chunk;
         if self.len + bytes.len() as u64 > BODY_MAX {
             return Err(Error::new(ErrorKind::TooLarge, "a body is longer than 4 GiB"));
         }
         self.len += bytes.len() as u64;
         while !bytes.is_empty() {
             // A body of exactly one chunk may still end here, and then needs none.
-            if self.buffer.len() == chunk_len {
+            if self.buffer.len() == self.piece_len {
                 self.write_chunk()?;
             }
-            let (now, rest) = bytes.split_at(bytes.len().min(chunk_len - self.buffer.len()));
+            let (now, rest) = bytes.split_at(bytes.len().min(self.piece_len - self.buffer.len()));
             self.buffer.extend_from_slice(now);
             bytes = rest;
         }
@@ -158,11 +179,23 @@ impl Stage {
     }
 
     fn write_chunk(&mut self) -> Result<()> {
+        let mut frame = None;
         let chunks = match &mut self.written {
             Some(chunks) => chunks,
-            None => self.written.insert(Chunks { generation: self.log.shared.generation(), extents: Vec::new() }),
+            None => {
+                // The first piece decides for all of the body.
+                let room = codec::worthwhile(self.buffer.len());
+                frame = self.log.settings.compress.then(|| codec::encode_piece(&self.buffer, room)).flatten();
+                let codec = if frame.is_some() { CODEC_PIECES } else { CODEC_RAW };
+                let generation = self.log.shared.generation();
+                self.written.insert(Chunks { generation, extents: Vec::new(), codec })
+            }
         };
-        chunks.append(&self.log, &self.buffer)?;
+        if chunks.codec == CODEC_PIECES && frame.is_none() {
+            let frame_len_max = self.log.shared.env.pieces.chunk;
+            frame = Some(codec::encode_piece(&self.buffer, frame_len_max).ok_or_else(no_frame)?);
+        }
+        chunks.append(&self.log, frame.as_deref().unwrap_or(&self.buffer))?;
         self.buffer.clear();
         Ok(())
     }
@@ -284,7 +317,7 @@ impl Chunks {
     /// Appends the chunks anew: a compaction took those that no value names yet for dead, or a CLEAR has passed them.
     /// They stay where they are until all of them are there, so that whoever fails can try again.
     fn carry_over(&mut self, log: &Log, generation: Arc<Generation>) -> Result<()> {
-        let mut moved = Self { generation, extents: Vec::with_capacity(self.extents.len()) };
+        let mut moved = Self { generation, extents: Vec::with_capacity(self.extents.len()), codec: self.codec };
         for extent in &self.extents {
             let bytes = read_exact_at(&*self.generation.file, extent.len as usize, extent.offset)
                 .map_err(|error| Error::io("read a part of a body back", log.path(), error))?;
@@ -299,14 +332,19 @@ impl Chunks {
     }
 
     /// The table of extents that names them.
-    pub(super) fn table(&self) -> Vec<u8> {
-        self.extents.iter().flat_map(Extent::encode).collect()
+    pub(super) fn table(&self, raw_len: u64) -> Table {
+        let extents = self.extents.iter().flat_map(Extent::encode).collect();
+        Table { extents, codec: self.codec, body_len: self.bytes(), raw_len }
     }
 
     /// Behind the last of them.
     pub(super) fn end(&self) -> u64 {
         self.extents.iter().map(|extent| extent.offset + u64::from(extent.len)).max().unwrap_or(0)
     }
+}
+
+fn no_frame() -> Error {
+    Error::new(ErrorKind::Io, "there is no memory to compress a body")
 }
 
 impl Drop for Chunks {

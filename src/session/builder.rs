@@ -19,7 +19,7 @@ use super::{
     transport::{Transport, UreqTransport},
 };
 use crate::{
-    Error, Expire, Mode, Result,
+    Error, ErrorKind, Expire, Mode, Result,
     log::{self, SystemClock},
     store::{MemoryStore, Store},
 };
@@ -48,6 +48,7 @@ pub struct CachedSessionBuilder {
     location: Option<PathBuf>,
     extension: String,
     log: log::Options,
+    compress: bool,
     settings: Settings,
     transport: Option<Arc<dyn Transport>>,
     error: Option<Error>,
@@ -61,6 +62,7 @@ impl CachedSessionBuilder {
             location: None,
             extension: "larder".to_owned(),
             log: log::Options::new(),
+            compress: false,
             settings: Settings::default(),
             transport: None,
             error: None,
@@ -109,6 +111,18 @@ impl CachedSessionBuilder {
     /// [`memory_tier` of the log](crate::log::Options::memory_tier).
     pub fn memory_tier(mut self, bytes: u64) -> Self {
         self.log = self.log.memory_tier(bytes);
+        self
+    }
+
+    /// Whether the file keeps bodies compressed (zstd) where that makes them clearly smaller, with [`Backend::Log`];
+    /// other backends keep them as they are. Off unless set. Needs the feature `zstd`, else `build()` answers
+    /// [`NotBuiltIn`](crate::ErrorKind::NotBuiltIn).
+    ///
+    /// Bodies that are compressed already, by their content coding or as images, audio and video are, stay as they are.
+    /// What was stored before is read all the same; see [`compress` of the log](crate::log::Options::compress).
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.compress = compress;
+        self.log = self.log.compress(compress);
         self
     }
 
@@ -249,7 +263,8 @@ impl CachedSessionBuilder {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a setting that cannot be; what opening the file meets:
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a setting that cannot be;
+    /// [`NotBuiltIn`](crate::ErrorKind::NotBuiltIn) for one whose feature is missing; what opening the file meets:
     /// [`NotALarder`](crate::ErrorKind::NotALarder), [`NewerFormat`](crate::ErrorKind::NewerFormat),
     /// [`Busy`](crate::ErrorKind::Busy), [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Io`](crate::ErrorKind::Io).
     pub fn build(mut self) -> Result<CachedSession> {
@@ -268,6 +283,10 @@ impl CachedSessionBuilder {
 
     /// What can never come true is a mistake.
     fn check(&self) -> Result<()> {
+        if self.compress && !cfg!(feature = "zstd") {
+            let message = "compress: this build cannot; build larder with the feature `zstd`";
+            return Err(Error::new(ErrorKind::NotBuiltIn, message));
+        }
         let rules = &self.settings.rules;
         if let Some(code) = rules.codes.iter().find(|code| !(100..=999).contains(*code)) {
             return Err(invalid(format!("allowable_codes: {code} is no status code; they go from 100 to 999")));
