@@ -2,16 +2,14 @@
 
 use super::{
     checkpoint::entry_of,
-    codec,
     generation::Generation,
     header::Slot,
-    read::Want,
     shared::Counters,
     view::View,
     walk::{End, Look, Walk},
 };
-use crate::{Error, ErrorKind, Result};
-use std::{collections::HashMap, path::Path, sync::atomic::Ordering};
+use crate::{Error, Result};
+use std::{collections::HashMap, path::Path};
 
 /// How the log ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,16 +89,7 @@ pub(super) fn check(generation: &Generation, path: &Path) -> Result<CheckReport>
     };
     let mut unreadable = Vec::new();
     for (_, loc) in view.tail_snapshot().0 {
-        let counters = Counters::default();
-        let want = if codec::BUILT_IN { Want::Body } else { Want::Stored };
-        match generation.read(loc, None, want, &counters) {
-            // Of a codec of a later version the checksums alone can be looked at.
-            Err(error) if error.kind() == ErrorKind::NotBuiltIn => {
-                generation.read(loc, None, Want::Stored, &counters)?;
-            }
-            read => _ = read?,
-        }
-        if counters.unsound.load(Ordering::Relaxed) > 0 {
+        if !generation.is_sound(loc, None, &Counters::default())? {
             unreadable.push(loc.offset);
         }
     }

@@ -116,7 +116,7 @@ impl Log {
         times: Times,
     ) -> Result<()> {
         let (key, head, body) = (key.as_ref(), head.as_ref(), body.as_ref());
-        if self.is_long(body) {
+        if self.is_long(key, head, body) {
             return self.put_long(key, head, body, times);
         }
         self.run(vec![Step::Write(Draft::put(key, head, self.payload(body), times, false)?)])
@@ -219,6 +219,9 @@ impl Log {
 
     /// Applies a batch of writes whole or not at all.
     ///
+    /// Of a batch that is longer than 8 MiB, the longest bodies go out ahead, piece by piece, so that other writers need
+    /// not wait for all of it; only keys, heads and bodies below 1 KiB that are longer than that together do.
+    ///
     /// # Errors
     /// `Conflict` if a [`Write::Expect`] fails; else as [`put`](Self::put). After an error nothing of it is stored,
     /// except after a failed sync, when all of it may be.
@@ -227,6 +230,12 @@ impl Log {
             return self.apply_with_chunks(writes);
         }
         self.run(writes.iter().map(|write| Step::of(write, self.payload_of(write))).collect::<Result<_>>()?)
+    }
+
+    /// Whether this handle compresses bodies; see [`Options::compress`].
+    #[must_use]
+    pub fn compresses(&self) -> bool {
+        self.settings.compress
     }
 
     /// A body as it is to be stored inline.
@@ -354,6 +363,12 @@ impl Log {
     /// `Io` if the disk fails.
     pub fn stats(&self) -> Result<Stats> {
         Stats::of(&self.shared)
+    }
+
+    /// What [`Stats::unsound_reads`] counts, alone.
+    #[cfg(feature = "session")]
+    pub(crate) fn unsound_reads(&self) -> u64 {
+        self.shared.counters.unsound.load(Ordering::Relaxed)
     }
 
     /// Files that this process had to put aside because they were damaged; see [`Options::on_damage`].

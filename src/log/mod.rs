@@ -5,9 +5,12 @@
 mod append;
 mod background;
 mod batch;
+#[cfg(test)]
+mod bounds;
 mod change;
 mod check;
 mod checkpoint;
+mod chunks;
 mod clock;
 mod codec;
 mod commit;
@@ -26,6 +29,8 @@ pub mod fuzz;
 mod generation;
 mod handle;
 mod header;
+#[cfg(test)]
+mod hooked;
 mod index;
 #[cfg(test)]
 mod indexed;
@@ -64,6 +69,8 @@ mod tier;
 mod vectors;
 mod view;
 mod walk;
+#[cfg(test)]
+mod watched;
 
 pub use batch::Batch;
 pub use change::Change;

@@ -188,21 +188,34 @@ impl Generation {
     fn decoded_pieces(&self, header: &RecordHeader, loc: Loc, table: &[u8]) -> io::Result<Result<Bytes, Unusable>> {
         let sound = header.extents() && crc32(&[table]) == header.body_crc;
         let extents = Extent::decode_table(table, loc.offset, header.body_len).filter(|_| sound);
-        let (mut body, mut cut) = (Vec::new(), None);
-        let mut stored = Vec::new();
-        for (number, extent) in extents.iter().flatten().enumerate() {
+        // The body grows with what really comes out of the frames, not by what the record promises.
+        let mut body = Vec::new();
+        let decoded = self.each_piece(header.raw_len, extents.as_deref().unwrap_or_default(), |piece| {
+            body.extend_from_slice(piece);
+        })?;
+        Ok(decoded.map(|()| body.into()).map_err(Unusable::from))
+    }
+
+    /// Decodes a body whose extents are frames, one after the other.
+    pub(super) fn each_piece(
+        &self,
+        raw_len: u64,
+        extents: &[Extent],
+        mut each: impl FnMut(&[u8]),
+    ) -> io::Result<Result<(), Undecodable>> {
+        let (mut cut, mut stored) = (None, Vec::new());
+        for (number, extent) in extents.iter().enumerate() {
             stored.clear();
             if u64::from(extent.len) > CHUNK_MAX || !self.read_extent(extent, &mut stored)? {
-                return Ok(Err(Unusable::Unsound));
+                return Ok(Err(Undecodable::Unsound));
             }
-            cut = cut.or_else(|| Cut::new(extents.as_deref().unwrap_or_default(), &stored, header.raw_len));
-            // The body grows with what really comes out of the frames, not by what the record promises.
+            cut = cut.or_else(|| Cut::new(extents, &stored, raw_len));
             match cut.ok_or(Undecodable::Unsound).and_then(|cut| cut.decode(number, &stored)) {
-                Ok(piece) => body.extend_from_slice(&piece),
-                Err(undecodable) => return Ok(Err(undecodable.into())),
+                Ok(piece) => each(&piece),
+                Err(undecodable) => return Ok(Err(undecodable)),
             }
         }
-        Ok(if cut.is_some() { Ok(body.into()) } else { Err(Unusable::Unsound) })
+        Ok(if cut.is_some() { Ok(()) } else { Err(Undecodable::Unsound) })
     }
 
     /// Appends the bytes of an extent; `false` if they are not those that it promises.

@@ -94,8 +94,8 @@ impl<'a> Plan<'a> {
         let key = identity.key();
         let (times, head, aux) = (times(response), encode_response(response)?, false);
         self.writes.push(match staged {
-            Some(body) => Write::PutStaged { key: key.to_bytes(), head, body: body.clone(), times, aux },
-            None if is_compressed(&response.coding, &response.headers) => {
+            Some(body) => Write::put_staged(key.to_bytes(), head, body, times, aux),
+            None if self.store.compresses() && is_compressed(&response.coding, &response.headers) => {
                 let body = Staged::from_bytes(response.body.clone()).as_it_is();
                 Write::PutStaged { key: key.to_bytes(), head, body, times, aux }
             }
