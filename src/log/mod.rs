@@ -18,8 +18,7 @@ mod entry;
 mod env;
 mod fields;
 #[cfg(any(test, fuzzing))]
-#[doc(hidden)]
-pub mod fuzz;
+pub(crate) mod fuzz;
 mod generation;
 mod handle;
 mod header;
@@ -49,7 +48,8 @@ mod repair;
 mod repoint;
 mod segment;
 mod shared;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "a fuzzer needs its histories, not its tests"))]
 mod sim;
 mod snapshot;
 mod staged;
