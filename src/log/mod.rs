@@ -5,9 +5,12 @@
 mod append;
 mod background;
 mod batch;
+#[cfg(test)]
+mod bounds;
 mod change;
 mod check;
 mod checkpoint;
+mod chunks;
 mod clock;
 mod commit;
 mod compact;
@@ -63,6 +66,8 @@ mod tier;
 mod vectors;
 mod view;
 mod walk;
+#[cfg(test)]
+mod watched;
 
 pub use batch::Batch;
 pub use change::Change;

@@ -47,7 +47,7 @@ pub(super) fn env(world: &Arc<World>, process: usize, seed: u64) -> Env {
         // Little, so that short histories see compactions that nobody asked for.
         dead_bytes_max: 4096,
         map_index: false,
-        pieces: Pieces { chunk: 1100, inline_max: 1400, whole_max: 500, shared_min: 100 },
+        pieces: Pieces { chunk: 1100, inline_max: 1400, ahead_min: 200, whole_max: 500, shared_min: 100 },
         memory_tier: 0,
         checkpoints: Checkpoints { tail_bytes_max: 3000, small_bytes: 600, small_keys: 2 },
         failed: Arc::default(),
