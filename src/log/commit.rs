@@ -3,12 +3,13 @@
 use super::{
     generation::{Generation, folder_of},
     plant::{Bug, planted},
+    sync::MutexGuard,
 };
 use crate::{Error, ErrorKind, Result, log::disk::Disk};
 use std::{
     io,
     path::Path,
-    sync::{MutexGuard, PoisonError, atomic::Ordering},
+    sync::{PoisonError, atomic::Ordering},
     time::Duration,
 };
 

@@ -36,6 +36,8 @@ mod iter;
 mod layout;
 mod lock;
 mod long;
+#[cfg(all(test, loom))]
+mod loomed;
 mod map;
 mod memo;
 mod new_file;
@@ -59,6 +61,7 @@ mod staged;
 mod stats;
 #[cfg(test)]
 mod streams;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod tier;

@@ -8,15 +8,13 @@ use super::{
     lock::WriteGuard,
     open::{open_generation, set_aside},
     plant::{Bug, planted},
+    sync::{AtomicU64, Mutex, RwLock},
 };
 use crate::{Error, ErrorKind, Result};
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError, RwLock, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock, PoisonError, Weak, atomic::Ordering},
     thread::Thread,
     time::Duration,
 };
@@ -76,8 +74,8 @@ pub(super) struct Counters {
 }
 
 /// Locked as long as the file of one path is being opened.
-type Cell = Arc<Mutex<Weak<Shared>>>;
-type Registry = Mutex<HashMap<(PathBuf, bool), Cell>>;
+type Cell = Arc<std::sync::Mutex<Weak<Shared>>>;
+type Registry = std::sync::Mutex<HashMap<(PathBuf, bool), Cell>>;
 
 impl Shared {
     /// The state of a file: the one that another handle of this process has open, or a new one.

@@ -40,6 +40,21 @@ pub(super) fn history_of(choices: &[u8]) -> Result<(), String> {
     crash::history_of(rng.next(), rng, &mut None)
 }
 
+/// The disk of a machine of its own.
+#[cfg(all(test, loom))]
+pub(super) fn any_disk() -> impl super::disk::Disk {
+    let world = world::World::new(0, 512);
+    let process = world.spawn();
+    disk::SimDisk::new(world, process)
+}
+
+/// A log on a machine of its own.
+#[cfg(all(test, loom))]
+pub(super) fn any_log() -> super::Log {
+    let world = world::World::new(0, 512);
+    process::open(&world, world.spawn(), 0, super::Options::new()).expect("the cache opens")
+}
+
 /// A number from the environment.
 fn setting(name: &str) -> Option<u64> {
     let value = env::var(name).ok()?;
