@@ -1,16 +1,18 @@
 //! Every order in which a few threads may come, tried by loom: group commit, and catching up beside writers and
 //! beside a file that takes the place of another.
 //!
-//! `RUSTFLAGS="--cfg loom" cargo test --no-default-features --lib loomed` runs them. A thread is preempted at most three
-//! times between operations on locks and atomics, and wherever it has to wait.
+//! `RUSTFLAGS="--cfg loom" cargo test --no-default-features --lib loomed` runs them. Threads are preempted at most three
+//! times (in the longest test twice) between operations on locks and atomics, and wherever they have to wait.
 
 use super::{
+    Options,
     disk::{DiskFile, Stat},
     env::Env,
     generation::{CaughtUp, Generation},
     header::FileHeader,
     hooked::{Hook, HookedDisk},
     map::Map,
+    plant::{Bug, plant},
     real_disk::RealDisk,
     record::{Kind, RecordHeader},
     sim::{self, Call},
@@ -21,6 +23,7 @@ use crate::ErrorKind;
 use loom::thread;
 use std::{
     io::{self, IoSlice},
+    panic::catch_unwind,
     path::Path,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
@@ -34,7 +37,13 @@ fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     builder.preemption_bound = Some(preemptions);
     // Enough for every model here; loom's own limit is for smaller ones.
     builder.max_branches = 100_000;
-    builder.check(model);
+    let orders = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let count = Arc::clone(&orders);
+    builder.check(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        model();
+    });
+    eprintln!("{} orders", orders.load(Ordering::Relaxed));
 }
 
 /// A file in memory that knows how much of it a sync has covered.
@@ -163,22 +172,36 @@ impl Hook for FolderSyncs {
 
 #[test]
 fn nobody_is_told_of_a_sync_that_did_not_cover_what_he_wrote() {
-    explore(3, || {
-        let file = File::new(false);
-        let generation = Arc::new(file.open());
-        // Of the folder see below: every operation here multiplies the orders there are.
-        generation.folder_synced.store(true, Ordering::Relaxed);
-        let write = |file: File, generation: Arc<Generation>| {
-            move || {
-                let ticket = append(&generation);
-                generation.wait_until_synced(ticket, &RealDisk, Path::new(PATH)).unwrap();
-                assert!(file.durable() >= ticket);
-            }
-        };
-        let others = [(); 2].map(|()| thread::spawn(write(file.clone(), Arc::clone(&generation))));
-        write(file, generation)();
-        others.map(|other| other.join().unwrap());
-    });
+    explore(3, group_commit);
+}
+
+#[test]
+fn these_orders_would_show_what_is_wrong() {
+    for bug in [Bug::SyncCoversLate, Bug::SyncUntold, Bug::AckBeforeSync] {
+        plant(Some(bug));
+        let caught = catch_unwind(|| explore(3, group_commit)).is_err();
+        plant(None);
+        assert!(caught, "{bug:?} is not caught");
+    }
+}
+
+fn group_commit() {
+    let file = File::new(false);
+    let generation = Arc::new(file.open());
+    // Of the folder see below: every operation here multiplies the orders there are.
+    generation.folder_synced.store(true, Ordering::Relaxed);
+    let write = |file: File, generation: Arc<Generation>| {
+        move || {
+            let ticket = append(&generation);
+            generation.wait_until_synced(ticket, &RealDisk, Path::new(PATH)).unwrap();
+            assert!(file.durable() >= ticket);
+        }
+    };
+    let others = [(); 2].map(|()| thread::spawn(write(file.clone(), Arc::clone(&generation))));
+    write(file, generation)();
+    for other in others {
+        other.join().unwrap();
+    }
 }
 
 #[test]
@@ -262,7 +285,7 @@ fn readers_miss_nothing_that_was_acknowledged_before_and_never_go_back() {
 #[test]
 fn readers_and_writers_of_one_process_go_on_while_another_generation_takes_the_place_of_theirs() {
     explore(2, || {
-        let log = sim::any_log();
+        let log = sim::any_log(&Options::new().memory_tier(0).lock_timeout(HOUR));
         log.put("key", "0").unwrap();
         let (writer, reader) = (log.clone(), log.clone());
         let write = thread::spawn(move || {

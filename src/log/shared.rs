@@ -230,7 +230,7 @@ impl Shared {
 /// Where the state of a path stands. Cells of files that nobody has open any more go.
 fn cell_of(path: &Path, writable: bool) -> Cell {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
-    let mut registry = REGISTRY.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    let mut registry = REGISTRY.get_or_init(Registry::default).lock().unwrap_or_else(PoisonError::into_inner);
     registry.retain(|_, cell| {
         let open = cell.try_lock().is_ok_and(|shared| shared.strong_count() > 0);
         // Somebody else holds a cell that is locked, or is about to lock it.

@@ -50,9 +50,10 @@ pub(super) fn any_disk() -> impl super::disk::Disk {
 
 /// A log on a machine of its own.
 #[cfg(all(test, loom))]
-pub(super) fn any_log() -> super::Log {
+pub(super) fn any_log(options: &super::Options) -> super::Log {
     let world = world::World::new(0, 512);
-    process::open(&world, world.spawn(), 0, super::Options::new()).expect("the cache opens")
+    let env = disk::env(&world, world.spawn(), 0);
+    super::Log::open_in(env, std::path::Path::new(model::NAME), options).expect("the cache opens")
 }
 
 /// A number from the environment.
