@@ -387,7 +387,7 @@ impl Log {
     }
 
     /// Does the work of the background thread that is due now.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn tick(&self) -> Result<()> {
         self.shared.tick()
     }

@@ -24,8 +24,7 @@ mod fields;
 #[cfg(feature = "zstd")]
 mod frames;
 #[cfg(any(test, fuzzing))]
-#[doc(hidden)]
-pub mod fuzz;
+pub(crate) mod fuzz;
 mod generation;
 mod handle;
 mod header;
@@ -40,6 +39,8 @@ mod iter;
 mod layout;
 mod lock;
 mod long;
+#[cfg(all(test, loom))]
+mod loomed;
 mod map;
 mod memo;
 mod new_file;
@@ -55,13 +56,15 @@ mod repair;
 mod repoint;
 mod segment;
 mod shared;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "a fuzzer needs its histories, not its tests"))]
 mod sim;
 mod snapshot;
 mod staged;
 mod stats;
 #[cfg(test)]
 mod streams;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod tier;

@@ -8,15 +8,13 @@ use super::{
     lock::WriteGuard,
     open::{open_generation, set_aside},
     plant::{Bug, planted},
+    sync::{AtomicU64, Mutex, RwLock},
 };
 use crate::{Error, ErrorKind, Result};
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError, RwLock, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock, PoisonError, Weak, atomic::Ordering},
     thread::Thread,
     time::Duration,
 };
@@ -77,8 +75,8 @@ pub(super) struct Counters {
 }
 
 /// Locked as long as the file of one path is being opened.
-type Cell = Arc<Mutex<Weak<Shared>>>;
-type Registry = Mutex<HashMap<(PathBuf, bool), Cell>>;
+type Cell = Arc<std::sync::Mutex<Weak<Shared>>>;
+type Registry = std::sync::Mutex<HashMap<(PathBuf, bool), Cell>>;
 
 impl Shared {
     /// The state of a file: the one that another handle of this process has open, or a new one.
@@ -233,7 +231,7 @@ impl Shared {
 /// Where the state of a path stands. Cells of files that nobody has open any more go.
 fn cell_of(path: &Path, writable: bool) -> Cell {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
-    let mut registry = REGISTRY.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    let mut registry = REGISTRY.get_or_init(Registry::default).lock().unwrap_or_else(PoisonError::into_inner);
     registry.retain(|_, cell| {
         let open = cell.try_lock().is_ok_and(|shared| shared.strong_count() > 0);
         // Somebody else holds a cell that is locked, or is about to lock it.
