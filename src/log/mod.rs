@@ -5,6 +5,7 @@
 mod append;
 mod background;
 mod batch;
+mod bookkeeping;
 #[cfg(test)]
 mod bounds;
 mod change;
@@ -19,6 +20,7 @@ mod copy_body;
 mod disk;
 mod entry;
 mod env;
+mod evict;
 mod fields;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -33,6 +35,8 @@ mod indexed;
 mod interleaved;
 mod iter;
 mod layout;
+#[cfg(test)]
+mod limits;
 mod lock;
 mod long;
 mod map;
@@ -60,6 +64,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 mod tier;
+mod usage;
 #[cfg(test)]
 mod vectors;
 mod view;
