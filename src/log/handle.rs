@@ -339,6 +339,12 @@ impl Log {
         Stats::of(&self.shared)
     }
 
+    /// What [`Stats::unsound_reads`] counts, alone.
+    #[cfg(feature = "session")]
+    pub(crate) fn unsound_reads(&self) -> u64 {
+        self.shared.counters.unsound.load(Ordering::Relaxed)
+    }
+
     /// Files that this process had to put aside because they were damaged; see [`Options::on_damage`].
     #[must_use]
     pub fn quarantined(&self) -> Vec<PathBuf> {

@@ -28,6 +28,8 @@ pub mod fuzz;
 mod generation;
 mod handle;
 mod header;
+#[cfg(test)]
+mod hooked;
 mod index;
 #[cfg(test)]
 mod indexed;

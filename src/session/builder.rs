@@ -4,16 +4,17 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{
     Backend, Cache, CachedSession, Request, Response, Timeout,
-    backend::{file_path, open_log, user_cache_dir},
+    backend::user_cache_dir,
     cache::PartitionBy,
+    open::{Place, Servers},
     put_aside::PutAside,
-    read_only::ReadOnly,
     request::{header, invalid, with_defaults},
     settings::Settings,
     transport::{Transport, UreqTransport},
@@ -21,7 +22,7 @@ use super::{
 use crate::{
     Error, Expire, Mode, Result,
     log::{self, SystemClock},
-    store::{MemoryStore, Store},
+    store::Store,
 };
 
 /// Builds a [`CachedSession`].
@@ -46,7 +47,8 @@ pub struct CachedSessionBuilder {
     name: PathBuf,
     backend: Backend,
     location: Option<PathBuf>,
-    extension: String,
+    extension: Option<String>,
+    servers: Servers,
     log: log::Options,
     settings: Settings,
     transport: Option<Arc<dyn Transport>>,
@@ -59,7 +61,8 @@ impl CachedSessionBuilder {
             name: name.to_owned(),
             backend: Backend::default(),
             location: None,
-            extension: "larder".to_owned(),
+            extension: None,
+            servers: Servers::default(),
             log: log::Options::new(),
             settings: Settings::default(),
             transport: None,
@@ -89,16 +92,45 @@ impl CachedSessionBuilder {
         self
     }
 
-    /// The extension of the file, `larder` unless set.
+    /// The extension of the file; `larder` or `sqlite` unless set, by the backend.
     pub fn extension(mut self, extension: impl Into<String>) -> Self {
-        self.extension = extension.into();
+        self.extension = Some(extension.into());
         self
     }
 
     /// Saves return without waiting for the disk: much faster, and a power cut may take the last of them. Off unless
-    /// set. The file stays intact either way.
+    /// set. A log stays intact either way; an SQLite file may be damaged by that power cut.
     pub fn fast_save(mut self, fast: bool) -> Self {
         self.log = self.log.fast_save(fast);
+        self
+    }
+
+    /// The server of [`Backend::Redis`], such as `redis://127.0.0.1:6379/0`, which is where it is unless set. User and
+    /// password may stand before the host. Several addresses, parted by commas behind `redis-cluster://`, are nodes of
+    /// a cluster (feature `redis-cluster`).
+    pub fn redis_url(mut self, url: impl Into<String>) -> Self {
+        self.servers.redis_url = Some(url.into());
+        self
+    }
+
+    /// The server of [`Backend::Mongo`]: a connection string such as `mongodb://127.0.0.1:27017`, which is where it is
+    /// unless set.
+    pub fn mongo_uri(mut self, uri: impl Into<String>) -> Self {
+        self.servers.mongo_uri = Some(uri.into());
+        self
+    }
+
+    /// How long one operation waits for a Redis or MongoDB server: to connect, and for each answer; 3 seconds unless
+    /// set. A server that has just kept somebody waiting that long is waited for a quarter of a second only, until
+    /// it answers again, so that a request is held up once.
+    pub fn store_timeout(mut self, limit: Duration) -> Self {
+        self.servers.timeout = Some(limit);
+        self
+    }
+
+    /// How many connections to a Redis or MongoDB server are open at most; 16 unless set.
+    pub fn pool_size(mut self, connections: u32) -> Self {
+        self.servers.pool_size = Some(connections);
         self
     }
 
@@ -251,7 +283,9 @@ impl CachedSessionBuilder {
     ///
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a setting that cannot be; what opening the file meets:
     /// [`NotALarder`](crate::ErrorKind::NotALarder), [`NewerFormat`](crate::ErrorKind::NewerFormat),
-    /// [`Busy`](crate::ErrorKind::Busy), [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Io`](crate::ErrorKind::Io).
+    /// [`Busy`](crate::ErrorKind::Busy), [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Io`](crate::ErrorKind::Io);
+    /// [`NotBuiltIn`](crate::ErrorKind::NotBuiltIn) for a backend whose feature is missing. A server is not asked
+    /// before the first request.
     pub fn build(mut self) -> Result<CachedSession> {
         if let Some(error) = self.error.take() {
             return Err(error);
@@ -279,19 +313,18 @@ impl CachedSessionBuilder {
         Ok(())
     }
 
-    fn open(&self) -> Result<(Arc<dyn Store>, Option<PutAside>)> {
-        let store: Arc<dyn Store> = match &self.backend {
-            Backend::Memory => Arc::new(MemoryStore::new()),
-            Backend::Custom(store) => Arc::clone(store),
-            Backend::Log => {
-                let path = file_path(&self.name, self.location.as_deref(), &self.extension)?;
-                let store = open_log(&path, self.log.clone(), &self.settings)?;
-                let put_aside = PutAside::of(store.log().clone());
-                return Ok((Arc::new(store), Some(put_aside)));
-            }
+    fn open(&self) -> Result<(Arc<dyn Store>, PutAside)> {
+        let place = Place {
+            name: &self.name,
+            location: self.location.as_deref(),
+            extension: self.extension.as_deref(),
+            log: &self.log,
+            servers: &self.servers,
+            settings: &self.settings,
         };
-        let store = if self.settings.read_only { Arc::new(ReadOnly(store)) } else { store };
-        Ok((store, None))
+        let (store, log) = place.open(&self.backend)?;
+        let put_aside = PutAside::of(Arc::clone(&store), log);
+        Ok((store, put_aside))
     }
 
     fn fail(&mut self, error: Error) {

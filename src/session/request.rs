@@ -11,7 +11,7 @@ use serde::Serialize;
 use url::{Url, form_urlencoded};
 
 use super::{
-    Body, CachedSession, Response, ResponseStream, Timeout, basic, decode,
+    Body, CachedSession, Response, ResponseStream, Timeout, basic, codings,
     pairs::{HeaderPair, TextPair},
     settings::Settings,
 };
@@ -385,7 +385,7 @@ pub(super) fn with_defaults(mut headers: HeaderMap, session: &HeaderMap) -> Head
     for (name, value) in session.iter().filter(|(name, _)| !own.contains(name)) {
         headers.append(name.clone(), value.clone());
     }
-    let defaults = [(USER_AGENT, AGENT), (ACCEPT, "*/*"), (ACCEPT_ENCODING, decode::ACCEPT_ENCODING)];
+    let defaults = [(USER_AGENT, AGENT), (ACCEPT, "*/*"), (ACCEPT_ENCODING, codings::ACCEPT_ENCODING)];
     for (name, value) in defaults {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }

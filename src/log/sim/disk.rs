@@ -195,6 +195,9 @@ impl DiskFile for SimFile {
     fn pwritev(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let (mut machine, turn) = self.enter(Call::Write)?;
         let wanted = bufs.iter().map(|buf| buf.len()).sum::<usize>();
+        if let Some(made) = machine.made.as_mut().and_then(|made| made.last_mut()) {
+            made.len = wanted;
+        }
         let offset = usize::try_from(offset).expect("a small file");
         let (Turn::Short(shorter) | Turn::Die(shorter)) = turn else {
             return write(&mut machine, self.inode, bufs, wanted, offset);
