@@ -5,6 +5,7 @@
 mod append;
 mod background;
 mod batch;
+mod bookkeeping;
 #[cfg(test)]
 mod bounds;
 mod change;
@@ -20,6 +21,7 @@ mod copy_body;
 mod disk;
 mod entry;
 mod env;
+mod evict;
 mod fields;
 #[cfg(feature = "zstd")]
 mod frames;
@@ -37,6 +39,8 @@ mod indexed;
 mod interleaved;
 mod iter;
 mod layout;
+#[cfg(test)]
+mod limits;
 mod lock;
 mod long;
 #[cfg(all(test, loom))]
@@ -68,6 +72,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 mod tier;
+mod usage;
 #[cfg(test)]
 mod vectors;
 mod view;

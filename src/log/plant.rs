@@ -60,6 +60,12 @@ pub(super) enum Bug {
     BadPageIsMiss,
     /// A full page of an index does not say that entries stand in the next one.
     OverflowUnmarked,
+    /// A writer goes on although the file is as large as it may be.
+    RoomNotMade,
+    /// What makes room takes no account of what was read.
+    UsesIgnored,
+    /// What makes room takes the bookkeeping of the layer above with it.
+    EvictsBooks,
     /// A new generation takes over the memory tier of the last one.
     TierInherited,
 }

@@ -9,6 +9,7 @@ use super::{
     open::{open_generation, set_aside},
     plant::{Bug, planted},
     sync::{AtomicU64, Mutex, RwLock},
+    usage::Usage,
 };
 use crate::{Error, ErrorKind, Result};
 use std::{
@@ -72,6 +73,10 @@ pub(super) struct Counters {
     pub(super) tier_hits: AtomicU64,
     /// Records that failed a checksum when they were read.
     pub(super) unsound: AtomicU64,
+    /// Values that had to go since the file was as large as it may be.
+    pub(super) evicted: AtomicU64,
+    /// What was read, where there is a limit.
+    pub(super) usage: Option<Usage>,
 }
 
 /// Locked as long as the file of one path is being opened.
@@ -102,6 +107,8 @@ impl Shared {
     fn start(env: Env, path: PathBuf, writable: bool, settings: &Settings) -> Result<Self> {
         let (generation, aside) = open_generation(&env, &path, writable, writable, settings)?;
         let opened_at = (env.clock.wall_ms(), env.clock.monotonic());
+        let usage = env.max_size.filter(|_| writable).map(|_| Usage::new(&env.clock));
+        let counters = Counters { usage, ..Counters::default() };
         Ok(Self {
             path_checked_ms: AtomicU64::new(millis(&*env.clock)),
             generation: RwLock::new(Arc::new(generation)),
@@ -114,7 +121,7 @@ impl Shared {
             compact_not_before_ms: AtomicU64::new(0),
             checkpoint_not_before_ms: AtomicU64::new(0),
             reopening: Mutex::new(()),
-            counters: Counters::default(),
+            counters,
             opened_at,
         })
     }
