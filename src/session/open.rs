@@ -113,12 +113,29 @@ impl Place<'_> {
         Err(not_built_in("redis"))
     }
 
+    #[cfg(feature = "mongodb")]
+    fn open_mongo(&self, uri: Option<&str>) -> Result<Arc<dyn Store>> {
+        use crate::dict::{MongoConnections, MongoOptions};
+
+        let mut options = MongoOptions::new();
+        if let Some(limit) = self.servers.timeout {
+            options = options.timeout(limit);
+        }
+        if let Some(size) = self.servers.pool_size {
+            options = options.pool_size(size);
+        }
+        let connections = MongoConnections::open(uri.unwrap_or("mongodb://127.0.0.1:27017"), &options)?;
+        Ok(Arc::new(crate::store::DictStore::mongo(connections, &self.last_of_name()?)?))
+    }
+
+    #[cfg(not(feature = "mongodb"))]
     #[expect(clippy::unused_self, reason = "with the feature it is used")]
     fn open_mongo(&self, _uri: Option<&str>) -> Result<Arc<dyn Store>> {
         Err(not_built_in("mongodb"))
     }
 }
 
+#[cfg(not(all(feature = "sqlite", feature = "redis", feature = "mongodb")))]
 fn not_built_in(backend: &str) -> Error {
     let message = format!(
         "the backend {backend} is not part of this build; add the feature `{backend}` of larder, or use log or memory"

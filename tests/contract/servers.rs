@@ -112,3 +112,55 @@ mod redis {
         }
     }
 }
+
+#[cfg(feature = "mongodb")]
+mod mongo {
+    use larder::{
+        dict::{Dict, MongoConnections, MongoDict, MongoOptions},
+        store::{DictStore, Store},
+    };
+
+    use super::{address, name};
+
+    fn connections() -> MongoConnections {
+        MongoConnections::open(&address("LARDER_MONGO"), &MongoOptions::new()).unwrap()
+    }
+
+    fn with_mongo(law: fn(&dyn Store)) {
+        let store = DictStore::mongo(connections(), &name()).unwrap();
+        law(&store);
+        store.clear().unwrap();
+    }
+
+    larder::store_contract!(
+        #[ignore = "needs MongoDB; run by ./test"]
+        with_mongo
+    );
+
+    mod dicts {
+        use super::{Dict, MongoDict, address, connections, name};
+
+        fn with_mongo(law: fn(&dyn Dict)) {
+            let dict = MongoDict::new(connections(), &name());
+            law(&dict);
+            dict.clear().unwrap();
+        }
+
+        fn with_a_client_of_ones_own(law: fn(&dyn Dict)) {
+            let client = mongodb::sync::Client::with_uri_str(address("LARDER_MONGO")).unwrap();
+            law(&MongoDict::new(client, &name()));
+        }
+
+        larder::dict_contract!(
+            #[ignore = "needs MongoDB; run by ./test"]
+            with_mongo
+        );
+
+        mod client {
+            larder::dict_contract!(
+                #[ignore = "needs MongoDB; run by ./test"]
+                super::with_a_client_of_ones_own
+            );
+        }
+    }
+}

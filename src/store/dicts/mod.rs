@@ -1,6 +1,8 @@
 //! A store made of two dicts: responses, and what leads to them.
 
 mod batch;
+#[cfg(feature = "mongodb")]
+mod mongo;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;
