@@ -60,8 +60,11 @@ pub use entry::{StoredRequest, StoredResponse};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "session")]
 pub use policy::{Expire, Mode};
+#[cfg(feature = "cookies")]
+pub use session::CookieJar;
 #[cfg(feature = "session")]
 pub use session::{
-    Backend, Body, Cache, CacheDisabled, CacheStats, CacheStatus, CachedSession, CachedSessionBuilder, HopOptions,
-    Link, Request, RequestBuilder, Response, ResponseStream, Responses, Timeout, Transport, WireBody,
+    Backend, Body, Cache, CacheDisabled, CacheStats, CacheStatus, CachedSession, CachedSessionBuilder, ClientCert,
+    HopOptions, Link, Proxies, Proxy, Request, RequestBuilder, Response, ResponseStream, Responses, Retries, Timeout,
+    Transport, Verify, WireBody, multipart,
 };
