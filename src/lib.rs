@@ -45,6 +45,9 @@ pub mod dict;
 #[cfg(feature = "session")]
 mod entry;
 mod error;
+#[cfg(all(fuzzing, feature = "session"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod log;
 #[cfg(feature = "session")]
 mod policy;
@@ -62,6 +65,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use policy::{Expire, Mode};
 #[cfg(feature = "session")]
 pub use session::{
-    Backend, Body, Cache, CacheDisabled, CacheStats, CacheStatus, CachedSession, CachedSessionBuilder, HopOptions,
-    Link, Request, RequestBuilder, Response, ResponseStream, Responses, Timeout, Transport, WireBody,
+    Backend, Body, Cache, CacheDisabled, CacheHead, CacheStats, CacheStatus, CachedSession, CachedSessionBuilder,
+    CopyProgress, CopyReport, HopOptions, KeyScheme, Link, Request, RequestBuilder, Response, ResponseStream,
+    Responses, Serializer, Timeout, Transport, VerifyReport, WireBody,
 };

@@ -113,10 +113,10 @@ impl DiskFile for Memory {
     }
 }
 
+/// Runs a target over its seeds and over mutations of them, without the fuzzer.
 #[cfg(test)]
-mod tests {
-    use super::{super::layout::RECORD_HEADER_LEN, *};
-    use crate::log::{fields::crc32_at, layout::RECORD_MAGIC};
+pub(crate) mod replay {
+    use super::Path;
     use std::{
         fs,
         path::PathBuf,
@@ -140,7 +140,7 @@ mod tests {
     }
 
     /// The seeds of a target with their names.
-    fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
+    pub(super) fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut folders: Vec<PathBuf> = vec![root.join("fuzz/seeds").join(target)];
         if target == "open_bytes" {
@@ -195,22 +195,7 @@ mod tests {
         }
     }
 
-    /// Makes the checksums of record headers right again, so that what they cover is looked at.
-    fn repair_checksums(data: &mut [u8], file_id: u64, base: u64) {
-        let mut prev = None;
-        for at in (0..data.len().saturating_sub(RECORD_HEADER_LEN - 1)).step_by(8) {
-            if data[at..].starts_with(&RECORD_MAGIC) {
-                if let Some(prev) = prev {
-                    data[at + 8..at + 12].copy_from_slice(&u32::to_le_bytes(prev));
-                }
-                let crc = crc32_at(file_id, base + at as u64, &data[at + 8..at + RECORD_HEADER_LEN]);
-                data[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
-                prev = Some(crc);
-            }
-        }
-    }
-
-    fn run(target: &str, body: fn(&[u8]), repair: fn(&mut [u8])) {
+    pub(crate) fn run(target: &str, body: fn(&[u8]), repair: fn(&mut [u8])) {
         let seeds = seeds(target);
         for (_, seed) in &seeds {
             body(seed);
@@ -235,6 +220,32 @@ mod tests {
         }
         // Shown with `--nocapture`.
         eprintln!("{target}: {} seeds and {n} mutations in {seconds} s", seeds.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::layout::RECORD_HEADER_LEN,
+        replay::{run, seeds},
+        *,
+    };
+    use crate::log::{fields::crc32_at, layout::RECORD_MAGIC};
+    use std::fs;
+
+    /// Makes the checksums of record headers right again, so that what they cover is looked at.
+    fn repair_checksums(data: &mut [u8], file_id: u64, base: u64) {
+        let mut prev = None;
+        for at in (0..data.len().saturating_sub(RECORD_HEADER_LEN - 1)).step_by(8) {
+            if data[at..].starts_with(&RECORD_MAGIC) {
+                if let Some(prev) = prev {
+                    data[at + 8..at + 12].copy_from_slice(&u32::to_le_bytes(prev));
+                }
+                let crc = crc32_at(file_id, base + at as u64, &data[at + 8..at + RECORD_HEADER_LEN]);
+                data[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
+                prev = Some(crc);
+            }
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub(crate) mod key;
 pub(crate) mod normalize;
 pub(crate) mod partition;
 pub(crate) mod redact;
+pub(crate) mod requests_cache;
 pub(crate) mod secret_names;
 
 pub use exchange::Mode;

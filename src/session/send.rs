@@ -9,8 +9,8 @@ use http::{
 };
 
 use super::{
-    CacheStatus, CachedSession, Response, Timeout,
-    cache::{Chain, Whose, With},
+    CacheStatus, CachedSession, KeyScheme, Response, Serializer, Timeout,
+    cache::{Chain, PartitionBy, Whose, With},
     decode, disabled, redirect,
     request::{Options, Request},
     settings::Settings,
@@ -22,6 +22,7 @@ use crate::{
         exchange::{Exchange, First, Forward, Next, Wish},
         key::{Asked, Identity},
         redact::REDACTED,
+        requests_cache::Keyed,
     },
     replay,
 };
@@ -114,6 +115,12 @@ impl<'a> Course<'a> {
         if let Some(key_fn) = &self.settings.key_fn {
             hop.asked.name(&key_fn(request));
         }
+        if let Some(rules) = self.session.cache().foreign_keys() {
+            let url = self.with_fragment(request.url.as_str().to_owned());
+            let (method, headers, body) = (request.method.as_str(), &*request.headers, &request.body[..]);
+            let keyed = Keyed { method, url: &url, headers, body, verify: true };
+            hop.asked.foreign(rules, &keyed, self.settings.serializer == Serializer::Json);
+        }
         let method = hop.asked.identity.method.clone();
         let exchange = Exchange::new(&self.settings.rules, self.wish, &method);
         let forward = match exchange.first() {
@@ -160,7 +167,12 @@ impl<'a> Course<'a> {
     /// Whose answer it is to be. `false` keeps the cache out of it.
     fn partition(&self, asked: &mut Asked) -> Result<bool> {
         let by = &self.settings.partition_by;
-        if self.settings.rules.mode == Mode::Offline {
+        let offline = self.settings.rules.mode == Mode::Offline;
+        if self.settings.key_scheme == KeyScheme::RequestsCache {
+            // Its keys have no place for who asks.
+            return Ok(offline || asked.credentials.is_empty() || *by == PartitionBy::Nobody);
+        }
+        if offline {
             self.tolerate(self.session.cache().partition_for_replay(asked, by))?;
             return Ok(true);
         }

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use http::HeaderMap;
 
-use super::{Request, Response, Timeout, cache::PartitionBy};
+use super::{KeyScheme, Request, Response, Serializer, Timeout, cache::PartitionBy};
 use crate::{Error, Result, policy::exchange::Rules};
 
 pub(super) type Filter = Arc<dyn Fn(&Response) -> bool + Send + Sync>;
@@ -29,6 +29,8 @@ pub(super) struct Settings {
     pub(super) plain_headers: Arc<HeaderMap>,
     pub(super) query: Vec<(String, String)>,
     pub(super) partition_by: PartitionBy,
+    pub(super) serializer: Serializer,
+    pub(super) key_scheme: KeyScheme,
     pub(super) read_only: bool,
     pub(super) strict: bool,
     pub(super) filter: Option<Filter>,
@@ -49,6 +51,8 @@ impl Default for Settings {
             plain_headers: Arc::default(),
             query: Vec::new(),
             partition_by: PartitionBy::default(),
+            serializer: Serializer::default(),
+            key_scheme: KeyScheme::default(),
             read_only: false,
             strict: false,
             filter: None,
@@ -68,6 +72,8 @@ impl fmt::Debug for Settings {
             .field("redirects", &self.redirects)
             .field("decode", &self.decode)
             .field("max_body", &self.max_body)
+            .field("serializer", &self.serializer)
+            .field("key_scheme", &self.key_scheme)
             .field("read_only", &self.read_only)
             .field("strict", &self.strict)
             .finish_non_exhaustive()
