@@ -63,9 +63,12 @@ pub use entry::{StoredRequest, StoredResponse};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "session")]
 pub use policy::{Expire, Mode};
+#[cfg(feature = "cookies")]
+pub use session::CookieJar;
 #[cfg(feature = "session")]
 pub use session::{
     Backend, Body, Cache, CacheDisabled, CacheHead, CacheStats, CacheStatus, CachedSession, CachedSessionBuilder,
-    CopyProgress, CopyReport, HopOptions, KeyScheme, Link, Request, RequestBuilder, Response, ResponseStream,
-    Responses, Serializer, Timeout, Transport, VerifyReport, WireBody,
+    ClientCert, CopyProgress, CopyReport, HopOptions, KeyScheme, Link, Proxies, Proxy, Request, RequestBuilder,
+    Response, ResponseStream, Responses, Retries, Serializer, Timeout, Transport, Verify, VerifyReport, WireBody,
+    multipart,
 };
