@@ -51,6 +51,8 @@ pub mod fuzz {
     //! What the fuzz targets run.
     #[cfg(feature = "session")]
     pub use crate::entry::fuzz::head_decode;
+    #[cfg(all(feature = "session", any(feature = "sqlite", feature = "redis", fuzzing)))]
+    pub use crate::entry::pickle::fuzz as pickle_decode;
     pub use crate::log::fuzz::{open_bytes, open_mutated, ops_with_crash, record_decode};
 }
 pub mod log;
@@ -72,7 +74,8 @@ pub use policy::{Expire, Mode};
 pub use session::CookieJar;
 #[cfg(feature = "session")]
 pub use session::{
-    Backend, Body, Cache, CacheDisabled, CacheStats, CacheStatus, CachedSession, CachedSessionBuilder, ClientCert,
-    HopOptions, Link, Proxies, Proxy, Request, RequestBuilder, Response, ResponseStream, Responses, Retries, Timeout,
-    Transport, Verify, WireBody, multipart,
+    Backend, Body, Cache, CacheDisabled, CacheHead, CacheStats, CacheStatus, CachedSession, CachedSessionBuilder,
+    ClientCert, CopyProgress, CopyReport, HopOptions, KeyScheme, Link, Proxies, Proxy, Request, RequestBuilder,
+    Response, ResponseStream, Responses, Retries, Serializer, Timeout, Transport, Verify, VerifyReport, WireBody,
+    multipart,
 };

@@ -14,7 +14,7 @@ use http::{
 use ureq::config::AutoHeaderValue;
 
 use super::{
-    Backend, Cache, CachedSession, Request, Response, Timeout, Transport,
+    Backend, Cache, CachedSession, KeyScheme, Request, Response, Serializer, Timeout, Transport,
     auth::Auth,
     backend::user_cache_dir,
     cache::PartitionBy,
@@ -30,6 +30,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Expire, Mode, Result,
     log::{self, SystemClock},
+    policy::requests_cache::KeyRules,
     store::Store,
 };
 
@@ -355,6 +356,18 @@ impl CachedSessionBuilder {
         self
     }
 
+    /// The form in which responses are stored; [`Serializer::Bincode`] unless set.
+    pub fn serializer(mut self, serializer: Serializer) -> Self {
+        self.settings.serializer = serializer;
+        self
+    }
+
+    /// What the keys of stored responses are made of; [`KeyScheme::Native`] unless set.
+    pub fn key_scheme(mut self, scheme: KeyScheme) -> Self {
+        self.settings.key_scheme = scheme;
+        self
+    }
+
     /// Stores and serves only responses for which this is true. What is stored and no longer passes is fetched anew.
     pub fn filter(mut self, filter: impl Fn(&Response) -> bool + Send + Sync + 'static) -> Self {
         self.settings.filter = Some(Arc::new(filter));
@@ -413,8 +426,9 @@ impl CachedSessionBuilder {
         self.settings.read_only |= self.settings.rules.mode == Mode::Offline;
         self.take_environment();
         self.settings.plain_headers = Arc::new(with_defaults(HeaderMap::new(), &self.settings, &[]));
-        let (store, put_aside) = self.open()?;
-        let cache = Cache::new(store, Arc::new(SystemClock))?;
+        let rules = (self.settings.key_scheme == KeyScheme::RequestsCache).then(KeyRules::default);
+        let (store, put_aside) = self.open(rules.as_ref())?;
+        let cache = Cache::new(store, Arc::new(SystemClock))?.with_foreign_keys(rules);
         let transport = self.transport.unwrap_or_else(|| Arc::new(UreqTransport::new(self.agent_config)));
         Ok(CachedSession::assemble(self.settings, cache, transport, put_aside))
     }
@@ -460,10 +474,23 @@ impl CachedSessionBuilder {
             let method: String = method.chars().take(40).collect();
             return Err(invalid(format!("allowable_methods: `{}` is no HTTP method", method.escape_debug())));
         }
+        self.check_scheme()
+    }
+
+    fn check_scheme(&self) -> Result<()> {
+        let json = self.settings.serializer == Serializer::Json;
+        if self.settings.key_scheme == KeyScheme::Native {
+            let message = "serializer: documents of requests-cache go with its keys; set key_scheme(RequestsCache)";
+            return if json { Err(invalid(message)) } else { Ok(()) };
+        }
+        if self.settings.key_fn.is_some() || matches!(self.settings.partition_by, PartitionBy::Name(_)) {
+            let message = "key_scheme: the keys of requests-cache have no place for key_fn(..) and partition(..)";
+            return Err(invalid(message));
+        }
         Ok(())
     }
 
-    fn open(&self) -> Result<(Arc<dyn Store>, PutAside)> {
+    fn open(&self, rules: Option<&KeyRules>) -> Result<(Arc<dyn Store>, PutAside)> {
         let place = Place {
             name: &self.name,
             location: self.location.as_deref(),
@@ -471,6 +498,7 @@ impl CachedSessionBuilder {
             log: &self.log,
             servers: &self.servers,
             settings: &self.settings,
+            shared_with: rules.filter(|_| self.settings.serializer == Serializer::Json),
         };
         let (store, log) = place.open(&self.backend)?;
         let put_aside = PutAside::of(Arc::clone(&store), log);

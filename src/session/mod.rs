@@ -1,5 +1,6 @@
 //! The session: an HTTP client that answers from its cache what it has fetched before.
 
+mod at;
 mod auth;
 mod backend;
 mod basic;
@@ -33,8 +34,11 @@ mod redirect;
 mod request;
 mod response;
 mod retries;
+mod scheme;
 mod send;
 mod settings;
+#[cfg(feature = "sqlite")]
+mod shared;
 mod stream;
 mod text;
 mod tls;
@@ -44,7 +48,7 @@ mod unpack;
 pub use backend::Backend;
 pub use body::Body;
 pub use builder::CachedSessionBuilder;
-pub use cache::{Cache, CacheStats, Responses};
+pub use cache::{Cache, CacheHead, CacheStats, CopyProgress, CopyReport, Responses, VerifyReport};
 #[cfg(feature = "cookies")]
 pub use cookies::CookieJar;
 pub use disabled::CacheDisabled;
@@ -54,6 +58,7 @@ pub use proxies::{Proxies, Proxy};
 pub use request::{Request, RequestBuilder};
 pub use response::{CacheStatus, Response};
 pub use retries::Retries;
+pub use scheme::{KeyScheme, Serializer};
 pub use stream::ResponseStream;
 pub use tls::{ClientCert, Verify};
 pub use transport::{HopOptions, Timeout, Transport, WireBody};

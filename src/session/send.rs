@@ -9,8 +9,8 @@ use http::{
 };
 
 use super::{
-    CacheStatus, CachedSession, Response, Timeout,
-    cache::{Chain, Whose, With},
+    CacheStatus, CachedSession, KeyScheme, Response, Serializer, Timeout,
+    cache::{Chain, PartitionBy, Whose, With},
     decode,
     delivery::Delivery,
     disabled, redirect,
@@ -25,6 +25,7 @@ use crate::{
         key::{Asked, Identity},
         partition,
         redact::REDACTED,
+        requests_cache::Keyed,
     },
     replay,
 };
@@ -130,6 +131,12 @@ impl<'a> Course<'a> {
         if let Some(key_fn) = &self.settings.key_fn {
             hop.asked.name(&key_fn(request));
         }
+        if let Some(rules) = self.session.cache().foreign_keys() {
+            let url = self.with_fragment(request.url.as_str().to_owned());
+            let (method, headers, body) = (request.method.as_str(), &*request.headers, &request.body[..]);
+            let keyed = Keyed { method, url: &url, headers, body, verify: !self.is_unverified(request) };
+            hop.asked.foreign(rules, &keyed, self.settings.serializer == Serializer::Json);
+        }
         let method = hop.asked.identity.method.clone();
         let exchange = Exchange::new(&self.settings.rules, self.wish, &method);
         let forward = match exchange.first() {
@@ -176,8 +183,13 @@ impl<'a> Course<'a> {
     /// Whose answer it is to be. `false` keeps the cache out of it.
     fn partition(&self, hop: &mut Hop<'_>) -> Result<bool> {
         let by = &self.settings.partition_by;
+        let offline = self.settings.rules.mode == Mode::Offline;
+        if self.settings.key_scheme == KeyScheme::RequestsCache {
+            // Its keys have no place for who asks.
+            return Ok(offline || hop.asked.credentials.is_empty() || *by == PartitionBy::Nobody);
+        }
         let (cache, asked) = (self.session.cache(), &mut hop.asked);
-        let may = if self.settings.rules.mode == Mode::Offline {
+        let may = if offline {
             self.tolerate(cache.partition_for_replay(asked, by))?;
             true
         } else {

@@ -5,7 +5,9 @@ use std::{fmt, sync::Arc};
 use http::{HeaderMap, HeaderName};
 use url::Url;
 
-use super::{Request, Response, Timeout, cache::PartitionBy, delivery::Delivery, environment::Environment};
+use super::{
+    KeyScheme, Request, Response, Serializer, Timeout, cache::PartitionBy, delivery::Delivery, environment::Environment,
+};
 use crate::{Error, Result, policy::exchange::Rules};
 
 pub(super) type Filter = Arc<dyn Fn(&Response) -> bool + Send + Sync>;
@@ -38,6 +40,8 @@ pub(super) struct Settings {
     #[cfg(feature = "digest")]
     pub(super) challenges: Arc<super::auth::digest::Challenges>,
     pub(super) partition_by: PartitionBy,
+    pub(super) serializer: Serializer,
+    pub(super) key_scheme: KeyScheme,
     pub(super) read_only: bool,
     pub(super) strict: bool,
     pub(super) filter: Option<Filter>,
@@ -65,6 +69,8 @@ impl Default for Settings {
             #[cfg(feature = "digest")]
             challenges: Arc::default(),
             partition_by: PartitionBy::default(),
+            serializer: Serializer::default(),
+            key_scheme: KeyScheme::default(),
             read_only: false,
             strict: false,
             filter: None,
@@ -109,6 +115,8 @@ impl fmt::Debug for Settings {
             .field("decode", &self.decode)
             .field("delivery", &self.delivery)
             .field("max_body", &self.max_body)
+            .field("serializer", &self.serializer)
+            .field("key_scheme", &self.key_scheme)
             .field("read_only", &self.read_only)
             .field("strict", &self.strict)
             .finish_non_exhaustive()

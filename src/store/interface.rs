@@ -91,6 +91,16 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Whatever keeps the store from answering, and any error of `each`.
     fn visit(&self, each: Visitor<'_>) -> Result<()>;
 
+    /// Calls `each` with the key of every alias that is not found by way of the records that a cache keeps: for stores
+    /// that other programs fill. Default: there are none.
+    ///
+    /// # Errors
+    /// As [`visit`](Store::visit).
+    fn visit_aliases(&self, each: &mut dyn FnMut(&[u8]) -> Result<ControlFlow<()>>) -> Result<()> {
+        let _ = each;
+        Ok(())
+    }
+
     /// How many values [`visit`](Store::visit) would see.
     ///
     /// # Errors
