@@ -235,7 +235,7 @@ impl CachedSessionBuilder {
         #[cfg(not(feature = "cookies"))]
         if keep {
             let message = "cookies(true) needs the feature `cookies`, which is not compiled in";
-            self.fail(Error::new(ErrorKind::NotBuiltIn, message));
+            self.fail(Error::new(crate::ErrorKind::NotBuiltIn, message));
         }
         self
     }

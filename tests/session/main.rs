@@ -7,14 +7,19 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod authentication;
 mod bodies;
 mod caching;
+mod cookies;
 mod credentials;
 mod disabled;
 mod failing;
 mod offline;
+mod parameters;
 mod redirects;
 mod requests;
+mod retries;
+mod sent_bodies;
 mod settings;
 mod streams;
 
