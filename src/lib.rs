@@ -41,6 +41,7 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+pub mod dict;
 #[cfg(feature = "session")]
 mod entry;
 mod error;

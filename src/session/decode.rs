@@ -3,11 +3,15 @@
 //! Decoding stops at [`max_body`](super::CachedSessionBuilder::max_body), and when the output is larger than both
 //! 64 MiB and 200 times what came over the wire: no honest gzip of a text gets there, a bomb does.
 
-use std::time::Instant;
+use std::{
+    io::{self, Read},
+    time::Instant,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, header::CONTENT_ENCODING};
 
+use super::unpack::Unpacked;
 use crate::{Error, ErrorKind, Result};
 
 /// Output below this is decoded whatever its ratio.
@@ -16,9 +20,6 @@ pub(super) const FREE_OUTPUT: u64 = 64 << 20;
 pub(super) const MAX_RATIO: u64 = 200;
 /// Codings that one body may have. Each costs a pass over the whole body, and honest servers apply one or two.
 pub(super) const CODINGS_MAX: usize = 5;
-
-/// What `Accept-Encoding` says unless the caller says otherwise: what is built in.
-pub(super) const ACCEPT_ENCODING: &str = if cfg!(feature = "gzip") { "gzip, deflate" } else { "identity" };
 
 /// The content codings that the headers name, in the order in which they were applied, joined by `, `;
 /// empty without any.
@@ -40,76 +41,63 @@ pub(super) fn coding_of(headers: &HeaderMap) -> String {
 /// [`Decode`](ErrorKind::Decode) where the bytes are not what the header says, or are coded too often;
 /// [`TooLarge`](ErrorKind::TooLarge) where the output is over its bound; [`Timeout`](ErrorKind::Timeout).
 pub(super) fn decode(wire: &Bytes, coding: &str, max_body: u64, deadline: Option<Instant>) -> Result<(Bytes, String)> {
+    // Between blocks of this size the time is looked at.
+    const BLOCK: u64 = 1 << 20;
     // An answer to HEAD, a 204 or a 304 names the coding that a body would have had.
     if wire.is_empty() {
         return Ok((wire.clone(), String::new()));
     }
-    let mut codings: Vec<&str> = coding.split(',').map(str::trim).filter(|coding| !coding.is_empty()).collect();
-    if codings.len() > CODINGS_MAX {
-        return Err(too_many_codings(codings.len()));
+    let (mut unpacked, left) = Unpacked::whole(io::Cursor::new(wire.clone()), wire.len() as u64, coding)?;
+    if !unpacked.is_undone() {
+        return Ok((wire.clone(), left));
     }
-    let ratio_bound = FREE_OUTPUT.max(MAX_RATIO.saturating_mul(wire.len() as u64));
-    let mut bytes = wire.clone();
-    while let Some(last) = codings.last() {
-        let Some(decoded) = undo(last, &bytes, Bounds { len: ratio_bound.min(max_body), deadline }) else { break };
-        bytes = decoded.map_err(|failure| failure.into_error(last, max_body < ratio_bound, max_body))?;
-        codings.pop();
-    }
-    Ok((bytes, codings.join(", ")))
-}
-
-/// Where undoing a coding stops.
-#[derive(Clone, Copy)]
-#[cfg_attr(not(feature = "gzip"), expect(dead_code, reason = "there is nothing to undo"))]
-struct Bounds {
-    len: u64,
-    deadline: Option<Instant>,
-}
-
-/// Why undoing a coding stopped.
-enum Failure {
-    #[cfg(feature = "gzip")]
-    Malformed(std::io::Error),
-    #[cfg(feature = "gzip")]
-    OverBound,
-    #[cfg(feature = "gzip")]
-    TookTooLong,
-}
-
-impl Failure {
-    #[cfg(not(feature = "gzip"))]
-    fn into_error(self, _: &str, _: bool, _: u64) -> Error {
-        match self {}
-    }
-
-    #[cfg(feature = "gzip")]
-    fn into_error(self, coding: &str, by_size: bool, max_body: u64) -> Error {
-        match self {
-            Self::Malformed(cause) => Error::new(
-                ErrorKind::Decode,
-                format!(
-                    "the body is not {coding}, as its Content-Encoding says, or is cut short ({cause}); \
-                     decode(false) gives the bytes as they came"
-                ),
-            )
-            .with_source(cause),
-            Self::TookTooLong => Error::new(
-                ErrorKind::Timeout,
-                format!(
-                    "unpacking the {coding} body took longer than what was left of the time; raise it with timeout(..)"
-                ),
-            ),
-            Self::OverBound if by_size => too_large(max_body),
-            Self::OverBound => Error::new(
-                ErrorKind::TooLarge,
-                format!(
-                    "the {coding} body unpacks to more than {MAX_RATIO} times its size and more than {} MiB, as a \
-                     decompression bomb does; decode(false) gives the bytes as they came",
-                    FREE_OUTPUT >> 20
-                ),
-            ),
+    let mut output = Vec::new();
+    loop {
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(took_too_long(coding));
+        }
+        // One byte more than allowed is asked for, to tell "exactly full" from "over".
+        let allowed = max_body.saturating_sub(output.len() as u64).saturating_add(1);
+        let read = unpacked.by_ref().take(allowed.min(BLOCK)).read_to_end(&mut output);
+        match read.map_err(from_io)? {
+            _ if output.len() as u64 > max_body => return Err(too_large(max_body)),
+            0 => return Ok((output.into(), left)),
+            _ => {}
         }
     }
+}
+
+/// The error that an `io::Error` was made of here, or one that says the same.
+pub(super) fn from_io(error: io::Error) -> Error {
+    error.downcast::<Error>().unwrap_or_else(|error| {
+        let kind = if error.kind() == io::ErrorKind::TimedOut { ErrorKind::Timeout } else { ErrorKind::Network };
+        Error::new(kind, format!("the body cannot be read: {error}")).with_source(error)
+    })
+}
+
+/// The error of a body that is not what its header says.
+pub(super) fn malformed(coding: &str, cause: io::Error) -> Error {
+    let message = format!(
+        "the body is not {coding}, as its Content-Encoding says, or is cut short ({cause}); decode(false) gives the \
+         bytes as they came"
+    );
+    Error::new(ErrorKind::Decode, message).with_source(cause)
+}
+
+/// The error of a body that unpacks to more than an honest one.
+pub(super) fn unpacks_too_far(coding: &str) -> Error {
+    let message = format!(
+        "the {coding} body unpacks to more than {MAX_RATIO} times its size and more than {} MiB, as a decompression \
+         bomb does; decode(false) gives the bytes as they came",
+        FREE_OUTPUT >> 20
+    );
+    Error::new(ErrorKind::TooLarge, message)
+}
+
+fn took_too_long(coding: &str) -> Error {
+    let message =
+        format!("unpacking the {coding} body took longer than what was left of the time; raise it with timeout(..)");
+    Error::new(ErrorKind::Timeout, message)
 }
 
 pub(super) fn too_many_codings(count: usize) -> Error {
@@ -126,73 +114,6 @@ pub(super) fn too_large(max_body: u64) -> Error {
         ErrorKind::TooLarge,
         format!("the body is larger than {max_body} bytes; raise the limit with max_body(..) of the session's builder"),
     )
-}
-
-/// One coding undone; `None` if it is not built in.
-#[cfg(feature = "gzip")]
-fn undo(coding: &str, bytes: &[u8], bounds: Bounds) -> Option<Result<Bytes, Failure>> {
-    match coding {
-        "gzip" | "x-gzip" => Some(gunzip(bytes, bounds)),
-        "deflate" => Some(inflate(bytes, bounds)),
-        _ => None,
-    }
-}
-
-#[cfg(not(feature = "gzip"))]
-fn undo(_coding: &str, _bytes: &[u8], _bounds: Bounds) -> Option<Result<Bytes, Failure>> {
-    None
-}
-
-/// Members one after the other, as RFC 1952 allows; what follows the last one and is no member is padding, which
-/// curl and browsers ignore too.
-#[cfg(feature = "gzip")]
-fn gunzip(mut bytes: &[u8], bounds: Bounds) -> Result<Bytes, Failure> {
-    let mut output = Vec::new();
-    loop {
-        let mut member = flate2::bufread::GzDecoder::new(bytes);
-        read_bounded(&mut member, &mut output, bounds)?;
-        bytes = member.into_inner();
-        if !bytes.starts_with(&[0x1f, 0x8b]) {
-            return Ok(output.into());
-        }
-    }
-}
-
-/// "deflate" means the zlib format (RFC 9110, 8.4.1.2), but some servers send the bare stream.
-#[cfg(feature = "gzip")]
-fn inflate(bytes: &[u8], bounds: Bounds) -> Result<Bytes, Failure> {
-    let mut output = Vec::new();
-    match read_bounded(&mut flate2::bufread::ZlibDecoder::new(bytes), &mut output, bounds) {
-        Err(Failure::Malformed(as_zlib)) => {
-            output.clear();
-            match read_bounded(&mut flate2::bufread::DeflateDecoder::new(bytes), &mut output, bounds) {
-                Err(Failure::Malformed(_)) => Err(Failure::Malformed(as_zlib)),
-                result => result.map(|()| output.into()),
-            }
-        }
-        result => result.map(|()| output.into()),
-    }
-}
-
-#[cfg(feature = "gzip")]
-fn read_bounded(decoder: &mut impl std::io::Read, output: &mut Vec<u8>, bounds: Bounds) -> Result<(), Failure> {
-    use std::io::Read;
-    // Between blocks of this size the time is looked at.
-    const BLOCK: u64 = 1 << 20;
-    loop {
-        if bounds.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Err(Failure::TookTooLong);
-        }
-        // One byte more than allowed is asked for, to tell "exactly full" from "over".
-        let allowed = bounds.len.saturating_sub(output.len() as u64).saturating_add(1);
-        let read = decoder.take(allowed.min(BLOCK)).read_to_end(output).map_err(Failure::Malformed)?;
-        if output.len() as u64 > bounds.len {
-            return Err(Failure::OverBound);
-        }
-        if read == 0 {
-            return Ok(());
-        }
-    }
 }
 
 #[cfg(test)]
@@ -239,8 +160,8 @@ mod tests {
     #[test]
     fn several_codings_are_undone_last_first_up_to_one_that_is_unknown() {
         assert_eq!(decoded(zlib(&gzip(b"abc")), "gzip, deflate"), (b"abc".to_vec(), String::new()));
-        assert_eq!(decoded(gzip(b"brotli"), "br, gzip"), (b"brotli".to_vec(), "br".to_owned()));
-        assert_eq!(decoded(b"brotli".to_vec(), "gzip, br"), (b"brotli".to_vec(), "gzip, br".to_owned()));
+        assert_eq!(decoded(gzip(b"coded"), "new, gzip"), (b"coded".to_vec(), "new".to_owned()));
+        assert_eq!(decoded(b"coded".to_vec(), "gzip, new"), (b"coded".to_vec(), "gzip, new".to_owned()));
     }
 
     #[test]
@@ -262,6 +183,43 @@ mod tests {
             let error = decode(&wire.into(), "gzip", 1 << 30, None).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Decode);
             assert!(error.to_string().contains("decode(false)"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_deflate_body_that_is_cut_short_is_an_error() {
+        let text: Vec<u8> = (0..50_000_u32).flat_map(|n| n.to_be_bytes()).collect();
+        for wire in [zlib(&text), raw(&text)] {
+            for end in [1, 10, wire.len() / 2, wire.len() - 1] {
+                let error = decode(&Bytes::copy_from_slice(&wire[..end]), "deflate", 1 << 30, None).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Decode, "{end}");
+            }
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "brotli")]
+    fn brotli_is_undone_and_a_cut_is_an_error() {
+        let wire = b"\x0b\x02\x80hello\x03";
+        assert_eq!(decoded(wire.to_vec(), "br"), (b"hello".to_vec(), String::new()));
+        assert_eq!(decoded(gzip(wire), "br, gzip").0, b"hello");
+        for end in 1..wire.len() {
+            let error = decode(&Bytes::copy_from_slice(&wire[..end]), "br", 1 << 30, None).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Decode, "{end}");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "zstd")]
+    fn zstd_is_undone_frame_by_frame_and_a_cut_is_an_error() {
+        let frame = |text: &[u8]| zstd::encode_all(text, 3).unwrap();
+        let wire = [frame(b"abc"), frame(&[7; 300_000])].concat();
+        let whole = [&b"abc"[..], &[7; 300_000]].concat();
+        assert_eq!(decoded(wire.clone(), "zstd"), (whole, String::new()));
+        assert_eq!(decoded(gzip(&frame(b"abc")), "zstd, gzip").0, b"abc");
+        for end in [1, 4, wire.len() - 1] {
+            let error = decode(&Bytes::copy_from_slice(&wire[..end]), "zstd", 1 << 30, None).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Decode, "{end}");
         }
     }
 

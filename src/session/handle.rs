@@ -50,7 +50,7 @@ struct Inner {
     settings: Settings,
     transport: Arc<dyn Transport>,
     cache: Cache,
-    put_aside: Option<PutAside>,
+    put_aside: PutAside,
 }
 
 impl CachedSession {
@@ -74,7 +74,7 @@ impl CachedSession {
         settings: Settings,
         cache: Cache,
         transport: Arc<dyn Transport>,
-        put_aside: Option<PutAside>,
+        put_aside: PutAside,
     ) -> Self {
         static SESSIONS: AtomicU64 = AtomicU64::new(0);
         let id = SESSIONS.fetch_add(1, Ordering::Relaxed);
@@ -188,7 +188,7 @@ impl CachedSession {
 
     /// Tells of a damaged file that was put aside meanwhile.
     pub(super) fn report_damage(&self) {
-        for error in self.inner.put_aside.as_ref().map(PutAside::news).unwrap_or_default() {
+        for error in self.inner.put_aside.news() {
             self.report(&error);
         }
     }

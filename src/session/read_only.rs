@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use crate::{
     Error, ErrorKind, Result,
     log::{Entry, Head, Write},
-    store::{Store, StoreStats, Visitor},
+    store::{BodyReader, Store, StoreStats, Visitor},
 };
 
 /// Another store, of which only the reading methods are passed on. A log can be opened so itself.
@@ -55,5 +55,17 @@ impl Store for ReadOnly {
 
     fn location(&self) -> Option<&Path> {
         self.0.location()
+    }
+
+    fn is_atomic(&self) -> bool {
+        self.0.is_atomic()
+    }
+
+    fn reader(&self, key: &[u8]) -> Result<Option<Box<dyn BodyReader>>> {
+        self.0.reader(key)
+    }
+
+    fn unsound_reads(&self) -> u64 {
+        self.0.unsound_reads()
     }
 }

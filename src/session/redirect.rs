@@ -27,6 +27,15 @@ pub(super) fn leads_nowhere(status: u16, headers: &HeaderMap) -> bool {
     is_redirect(status) && location(status, headers).is_none()
 }
 
+/// The error of a redirect that does not say where to.
+pub(super) fn nowhere(request: &Request, status: u16) -> Error {
+    let message = format!(
+        "{} was answered with {status}, which redirects, but with no Location; redirects(0) gives the answer as it is",
+        request.method
+    );
+    Error::new(ErrorKind::Network, message).with_url(request.shown_url())
+}
+
 fn is_redirect(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)
 }

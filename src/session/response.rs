@@ -1,6 +1,7 @@
 //! What comes back, from the network or from the cache.
 
 use std::{
+    borrow::Cow,
     fmt,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header::SET_COOKIE};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
+use url::Url;
 
 use super::{
     links::{Link, links},
@@ -114,22 +116,26 @@ impl Response {
         &self.stored.body
     }
 
-    /// The body as text: a byte order mark decides, else the charset of `Content-Type`, else UTF-8. Malformed bytes
-    /// become U+FFFD.
+    /// The body as text. What decides about its charset, in this order: a byte order mark, the `charset` of
+    /// `Content-Type`, what the document itself declares (`<meta charset>` of HTML, the declaration of XML), and else
+    /// what it looks like: UTF-8 if it is that, and JSON always is. Malformed bytes become U+FFFD.
     ///
     /// # Errors
     ///
     /// [`Decode`](ErrorKind::Decode) if the charset is not known.
     pub fn text(&self) -> Result<String> {
-        text::text(self.headers(), self.bytes()).map_err(|error| error.with_url(self.shown_url()))
+        let url = Url::parse(&self.url).ok();
+        let host = url.as_ref().and_then(Url::host_str);
+        text::text(self.headers(), self.bytes(), host).map_err(|error| error.with_url(self.shown_url()))
     }
 
     /// The body as JSON.
     ///
     /// # Errors
     ///
-    /// [`Decode`](ErrorKind::Decode) if the body is no JSON or not what `T` expects. It says where, and quotes nothing of
-    /// the body.
+    /// [`Decode`](ErrorKind::Decode) if the body is no JSON or not what `T` expects. It says where: line, column, and what
+    /// the body looks like there; of that, text in quotes and words of more than five letters are left out, as they may be
+    /// credentials.
     ///
     /// ```
     /// # use larder::{Backend, CachedSession};
@@ -150,19 +156,23 @@ impl Response {
         let body = self.bytes();
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         // JSON is UTF-8 (RFC 8259); what is not may still be an older UTF-16 text, or one in the charset it names.
-        let parsed = match std::str::from_utf8(body) {
-            Ok(text) => serde_json::from_str(text),
-            Err(_) => serde_json::from_str(&self.text()?),
+        let text = match str::from_utf8(body) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => Cow::Owned(self.text()?),
         };
-        parsed.map_err(|error| {
-            // Its text quotes the body, which may hold credentials: it is neither shown nor kept as the source.
+        serde_json::from_str(&text).map_err(|error| {
+            // Its own text quotes the body, which may hold credentials: it is neither shown nor kept as the source.
             let what = match error.classify() {
                 Category::Data => "is JSON of another shape than was expected",
                 Category::Eof => "is JSON that is cut short",
                 Category::Syntax | Category::Io => "is no JSON",
             };
-            let message =
-                format!("the body {what} (line {}, column {}); text() gives it as it is", error.line(), error.column());
+            let (line, column) = (error.line(), error.column());
+            let near = match text::excerpt(&text, line, column) {
+                near if near.is_empty() => String::new(),
+                near => format!(", near `{near}`"),
+            };
+            let message = format!("the body {what} (line {line}, column {column}{near}); text() gives it as it is");
             Error::new(ErrorKind::Decode, message).with_url(self.shown_url())
         })
     }

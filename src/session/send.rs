@@ -207,7 +207,7 @@ impl<'a> Course<'a> {
     fn serve(&mut self, hop: &Hop<'_>, chain: Chain) -> Result<Option<Step>> {
         let status = chain.response.status.as_u16();
         if self.limit > 0 && redirect::leads_nowhere(status, &chain.response.headers) {
-            return Err(self.nowhere(hop, status));
+            return Err(redirect::nowhere(hop.request, status));
         }
         if self.limit > 0
             && let Some(location) = redirect::location(chain.response.status.as_u16(), &chain.response.headers)
@@ -346,15 +346,6 @@ impl<'a> Course<'a> {
             )
         };
         Error::new(ErrorKind::Network, message).with_url(shown)
-    }
-
-    /// The error of a redirect that does not say where to.
-    pub(super) fn nowhere(&self, hop: &Hop<'_>, status: u16) -> Error {
-        let message = format!(
-            "{} was answered with {status}, which redirects, but with no Location; redirects(0) gives the answer as it is",
-            hop.request.method
-        );
-        Error::new(ErrorKind::Network, message).with_url(hop.request.shown_url())
     }
 
     /// The failure rule: what the store cannot do is reported, and breaks the request only if the session is strict.

@@ -74,7 +74,9 @@ fn gzip_and_deflate_are_undone_once_and_the_headers_stay(place: &Place) {
         }
         assert_eq!(session.get(origin.url("/file.gz")).send().unwrap().bytes(), &twice);
     }
-    assert_eq!(origin.last("/gzip").header("accept-encoding"), Some("gzip, deflate"));
+    let brotli = if cfg!(feature = "brotli") { ", br" } else { "" };
+    let zstd = if cfg!(feature = "zstd") { ", zstd" } else { "" };
+    assert_eq!(origin.last("/gzip").header("accept-encoding"), Some(&*format!("gzip, deflate{brotli}{zstd}")));
 }
 
 fn chunked_and_close_delimited_bodies_are_stored(place: &Place) {
@@ -237,7 +239,7 @@ fn a_stored_body_that_cannot_be_decoded_is_fetched_again(place: &Place) {
 
 fn a_coding_that_is_not_built_in_is_handed_out_as_it_is(place: &Place) {
     let origin = Origin::start();
-    origin.route("/a", Reply::ok("as it is").header("Content-Encoding", "br"));
+    origin.route("/a", Reply::ok("as it is").header("Content-Encoding", "dcb"));
     let session = place.session();
     for round in 0..2 {
         for decode in [true, false] {

@@ -3,6 +3,7 @@
 //! Promises that do not depend on where responses are kept are tested in memory and in a file.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+#![expect(dead_code, reason = "other tests use what these have no use for")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -51,7 +52,7 @@ impl Place {
     }
 }
 
-/// Runs each function as a test in memory and in a file.
+/// Runs each function as a test in memory and in files.
 macro_rules! in_memory_and_file {
     ($($name:ident),* $(,)?) => {
         mod memory {
@@ -59,6 +60,10 @@ macro_rules! in_memory_and_file {
         }
         mod file {
             $(#[test] fn $name() { super::$name(&crate::Place::new(larder::Backend::Log)); })*
+        }
+        #[cfg(feature = "sqlite")]
+        mod sqlite {
+            $(#[test] fn $name() { super::$name(&crate::Place::new(larder::Backend::Sqlite)); })*
         }
     };
 }
