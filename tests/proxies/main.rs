@@ -85,7 +85,7 @@ fn an_http_proxy_is_asked_for_whole_urls() {
 #[test]
 fn an_https_proxy_is_asked_the_same_behind_tls() {
     let (config, ca, _folder) = tls();
-    let proxy = Origin::start_tls(config);
+    let proxy = Origin::start_tls(&config);
     forwarding(&proxy);
     let session = builder().proxies(proxy.url("").as_str()).build().unwrap();
     for _ in 0..2 {
@@ -99,7 +99,7 @@ fn an_https_proxy_is_asked_the_same_behind_tls() {
 #[test]
 fn https_goes_through_a_tunnel_of_an_http_or_https_proxy() {
     let (config, ca, _folder) = tls();
-    let origin = Origin::start_tls(Arc::clone(&config));
+    let origin = Origin::start_tls(&config);
     origin.route("/", Reply::ok("through"));
     for tls in [None, Some(config)] {
         let tunnel = Tunnel::start(tls, Some("Basic dTpw"));
@@ -162,7 +162,7 @@ fn each_hop_of_a_redirect_has_its_own_proxy() {
 #[test]
 fn a_proxy_of_ureq_s_own_settings_is_used_where_none_is_named() {
     let (config, ca, _folder) = tls();
-    let (origin, plain) = (Origin::start_tls(config), Origin::start());
+    let (origin, plain) = (Origin::start_tls(&config), Origin::start());
     origin.route("/", Reply::ok("through"));
     forwarding(&plain);
     let tunnel = Tunnel::start(None, None);

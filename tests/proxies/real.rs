@@ -32,12 +32,12 @@ fn session(proxy: &str) -> CachedSession {
 #[ignore = "needs tinyproxy; run by ./test"]
 fn tinyproxy_forwards_http_and_tunnels_https() {
     let (config, ca, _folder) = tls();
-    let (plain, safe) = (origin(), Origin::start_tls(config));
+    let (plain, safe) = (origin(), Origin::start_tls(&config));
     safe.route("/", Reply::ok("safe"));
     let session = session(&address("LARDER_HTTP_PROXY"));
     for from_cache in [false, true] {
         let answer = session.get(plain.url("/moved")).send().unwrap();
-        assert!(answer.text().unwrap().contains("tinyproxy"), "{}", answer.text().unwrap());
+        assert!(answer.text().unwrap().contains("tinyproxy"), "{:?}", plain.all());
         assert_eq!(answer.from_cache(), from_cache);
         let answer = session.get(safe.url("/")).verify(ca.clone()).send().unwrap();
         assert_eq!((answer.text().unwrap().as_str(), answer.from_cache()), ("safe", from_cache));
@@ -53,7 +53,7 @@ fn tinyproxy_forwards_http_and_tunnels_https() {
 #[ignore = "needs tinyproxy; run by ./test"]
 fn tinyproxy_wants_a_password() {
     let (config, ca, _folder) = tls();
-    let (plain, safe) = (origin(), Origin::start_tls(config));
+    let (plain, safe) = (origin(), Origin::start_tls(&config));
     safe.route("/", Reply::ok("safe"));
     let proxy = address("LARDER_AUTH_PROXY");
     let right = session(&proxy);
@@ -70,7 +70,7 @@ fn tinyproxy_wants_a_password() {
 #[ignore = "needs dante; run by ./test"]
 fn dante_connects_by_address_and_by_name() {
     let (config, ca, _folder) = tls();
-    let (plain, safe) = (origin(), Origin::start_tls(config));
+    let (plain, safe) = (origin(), Origin::start_tls(&config));
     safe.route("/", Reply::ok("safe"));
     let proxy = address("LARDER_SOCKS_PROXY");
     for scheme in ["socks5", "socks5h", "socks"] {
@@ -84,7 +84,7 @@ fn dante_connects_by_address_and_by_name() {
         assert_eq!(refused.kind(), ErrorKind::Network);
     }
     assert_eq!(plain.connections(), 3, "they are kept");
-    let nobody = session(&"socks5h://127.0.0.1:1".to_owned()).get(plain.url("/")).send().unwrap_err();
+    let nobody = session("socks5h://127.0.0.1:1").get(plain.url("/")).send().unwrap_err();
     assert_eq!(nobody.kind(), ErrorKind::Network);
 }
 

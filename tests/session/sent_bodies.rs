@@ -136,9 +136,14 @@ fn forms_with_files_arrive_and_are_the_same_whatever_their_boundary(place: &Plac
     let head = |name: &str, rest: &str| {
         format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"{rest}\r\n\r\n")
     };
-    let mut want = format!("{}T\r\n", head("title", ""));
-    want += &format!("{}a,b\r\n\r\n", head("f", "; filename=\"one.csv\"\r\nContent-Type: text/csv"));
-    want += &head("f", "; filename=\"other.bin\"\r\nContent-Type: application/octet-stream");
+    let want = [
+        head("title", ""),
+        "T\r\n".to_owned(),
+        head("f", "; filename=\"one.csv\"\r\nContent-Type: text/csv"),
+        "a,b\r\n\r\n".to_owned(),
+        head("f", "; filename=\"other.bin\"\r\nContent-Type: application/octet-stream"),
+    ]
+    .concat();
     let mut want = want.into_bytes();
     want.extend_from_slice(&[0, 255, b'\n']);
     want.extend_from_slice(format!("\r\n{}U\r\n--{boundary}--\r\n", head("title", "")).as_bytes());
@@ -146,10 +151,7 @@ fn forms_with_files_arrive_and_are_the_same_whatever_their_boundary(place: &Plac
     assert_eq!(seen.header("content-length"), Some(&*want.len().to_string()));
 
     assert!(session.post(origin.url("/")).multipart(form()).send().unwrap().from_cache());
-    let by_hand = String::from_utf8_lossy(&want).contains(boundary);
-    assert!(by_hand);
-    let bytes: Vec<u8> = want.clone();
-    let other_boundary = replace(&bytes, boundary.as_bytes(), b"x");
+    let other_boundary = replace(&want, boundary.as_bytes(), b"x");
     let request = session.post(origin.url("/")).header("Content-Type", "multipart/form-data; boundary=\"x\"");
     assert!(request.body(other_boundary).send().unwrap().from_cache(), "the boundary does not count");
     fs::write(&one, "a,c\r\n").unwrap();

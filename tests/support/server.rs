@@ -63,18 +63,18 @@ impl Origin {
     }
 
     /// The same behind TLS.
-    pub(crate) fn start_tls(config: Arc<rustls::ServerConfig>) -> Self {
+    pub(crate) fn start_tls(config: &Arc<rustls::ServerConfig>) -> Self {
         Self::start_with(Some(config))
     }
 
-    fn start_with(tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+    fn start_with(tls: Option<&Arc<rustls::ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
         let accepting = thread::spawn({
             let shared = Arc::clone(&shared);
             {
-                let tls = tls.clone();
+                let tls = tls.cloned();
                 move || accept(&listener, tls.as_ref(), &shared)
             }
         });
@@ -114,9 +114,9 @@ impl Origin {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// The requests for the path, in their order.
-    pub(crate) fn all(&self, path: &str) -> Vec<Seen> {
-        self.shared.seen.lock().unwrap().iter().filter(|seen| seen.path() == path).cloned().collect()
+    /// All requests, in their order.
+    pub(crate) fn all(&self) -> Vec<Seen> {
+        self.shared.seen.lock().unwrap().clone()
     }
 
     /// The last request for the path.
@@ -171,7 +171,8 @@ fn serve(stream: impl Read + Write, shared: &Shared) -> io::Result<()> {
         let handler = shared.routes.lock().unwrap().get(seen.path()).cloned();
         shared.seen.lock().unwrap().push(seen.clone());
         let reply = handler.map_or_else(|| Reply::new(404).body("no such page"), |handler| handler(&seen));
-        if !reply.write(stream.get_mut(), seen.method == "HEAD")? {
+        let asked_to_close = seen.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        if !reply.write(stream.get_mut(), seen.method == "HEAD")? || asked_to_close {
             return stream.get_mut().flush();
         }
     }

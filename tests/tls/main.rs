@@ -63,7 +63,7 @@ impl Authority {
             }
             None => builder.with_no_client_auth().with_single_cert(chain, key),
         };
-        let origin = Origin::start_tls(Arc::new(config.unwrap()));
+        let origin = Origin::start_tls(&Arc::new(config.unwrap()));
         origin.route("/", Reply::ok("secret")).route("/moved", Reply::redirect(302, "/"));
         origin
     }
