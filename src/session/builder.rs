@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method,
+    HeaderMap, HeaderValue, Method,
     header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, USER_AGENT},
 };
 use ureq::config::AutoHeaderValue;
@@ -21,10 +21,10 @@ use super::{
     client::UreqTransport,
     delivery::{Delivery, secret_value},
     environment::Environment,
+    headers::with_defaults,
     open::{Place, Servers},
-    pairs::HeaderPair,
     put_aside::PutAside,
-    request::{header, invalid, with_defaults},
+    request::invalid,
     settings::Settings,
 };
 use crate::{
@@ -227,69 +227,6 @@ impl CachedSessionBuilder {
     /// out as they came over the wire.
     pub fn decode(mut self, decode: bool) -> Self {
         self.settings.decode = decode;
-        self
-    }
-
-    /// Adds a header to every request that has none of its name.
-    pub fn header(mut self, name: impl TryInto<HeaderName>, value: impl TryInto<HeaderValue>) -> Self {
-        match header(name, value) {
-            Ok((name, value)) => drop(self.settings.headers.append(name, value)),
-            Err(error) => self.fail(invalid(error)),
-        }
-        self
-    }
-
-    /// The same for several: a [`HeaderMap`], or pairs of name and value.
-    pub fn headers<P: HeaderPair>(mut self, headers: impl IntoIterator<Item = P>) -> Self {
-        let mut last = None;
-        for pair in headers {
-            match pair.header_pair(last.as_ref()) {
-                Ok((name, value)) => {
-                    self.settings.headers.append(name.clone(), value);
-                    last = Some(name);
-                }
-                Err(error) => self.fail(invalid(error)),
-            }
-        }
-        self
-    }
-
-    /// Leaves a header out that every request would carry otherwise: `User-Agent`, `Accept` or `Accept-Encoding`.
-    pub fn remove_header(mut self, name: impl TryInto<HeaderName>) -> Self {
-        match name.try_into() {
-            Ok(name) => {
-                self.settings.headers.remove(&name);
-                self.settings.removed.push(name);
-            }
-            Err(_) => self.fail(invalid("a header name holds characters that HTTP does not allow")),
-        }
-        self
-    }
-
-    /// Keeps the cookies that answers set, those of redirects too, and sends them back as RFC 6265 says. Off unless set.
-    /// Needs the feature `cookies`.
-    ///
-    /// A hit leaves them alone in [`Mode::Cache`], and sets them again in the replay modes. As cookies are credentials,
-    /// they make a partition of the cache: a request with another cookie than before gets an answer of its own, unless
-    /// [`partition`](Self::partition) or [`share_across_credentials`](Self::share_across_credentials) says otherwise.
-    pub fn cookies(mut self, keep: bool) -> Self {
-        #[cfg(feature = "cookies")]
-        {
-            let jar = self.settings.jar.take();
-            self.settings.jar = keep.then(|| jar.unwrap_or_default());
-        }
-        #[cfg(not(feature = "cookies"))]
-        if keep {
-            let message = "cookies(true) needs the feature `cookies`, which is not compiled in";
-            self.fail(Error::new(crate::ErrorKind::NotBuiltIn, message));
-        }
-        self
-    }
-
-    /// Keeps cookies in this jar, which may hold some already and may be shared; see [`cookies`](Self::cookies).
-    #[cfg(feature = "cookies")]
-    pub fn cookie_jar(mut self, jar: super::CookieJar) -> Self {
-        self.settings.jar = Some(jar);
         self
     }
 
@@ -505,7 +442,7 @@ impl CachedSessionBuilder {
         Ok((store, put_aside))
     }
 
-    fn fail(&mut self, error: Error) {
+    pub(super) fn fail(&mut self, error: Error) {
         self.error.get_or_insert(error);
     }
 }

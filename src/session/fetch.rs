@@ -44,6 +44,9 @@ impl Course<'_> {
         let request = hop.request.to_http()?;
         let (parts, wire) = self.deliver(hop, &request)?.into_parts();
         let received = self.session.cache().now();
+        if self.limit > 0 && redirect::leads_nowhere(parts.status.as_u16(), &parts.headers) {
+            return Err(redirect::nowhere(hop.request, parts.status.as_u16()));
+        }
         if self.limit > 0
             && let Some(location) = redirect::location(parts.status.as_u16(), &parts.headers)
         {

@@ -21,6 +21,7 @@ mod environment;
 mod fetch;
 mod forward;
 mod handle;
+mod headers;
 mod links;
 pub mod multipart;
 mod no_proxy;

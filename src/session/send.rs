@@ -217,6 +217,10 @@ impl<'a> Course<'a> {
 
     /// Hands out what was found. `None` if it is not what is wanted after all.
     fn serve(&mut self, hop: &Hop<'_>, chain: Chain) -> Result<Option<Step>> {
+        let status = chain.response.status.as_u16();
+        if self.limit > 0 && redirect::leads_nowhere(status, &chain.response.headers) {
+            return Err(redirect::nowhere(hop.request, status));
+        }
         if self.limit > 0
             && let Some(location) = redirect::location(chain.response.status.as_u16(), &chain.response.headers)
         {
@@ -338,11 +342,22 @@ impl<'a> Course<'a> {
     }
 
     pub(super) fn too_many(&self, request: &Request) -> Error {
-        let message = format!(
-            "{} takes more than {} redirects; look where they lead, or raise the limit with redirects(..)",
-            request.method, self.limit
-        );
-        Error::new(ErrorKind::Network, message).with_url(request.shown_url())
+        let method = &request.method;
+        let shown = request.shown_url();
+        let before = |hop: &&Response| hop.stored.url == shown && hop.stored.request.method() == method.as_str();
+        let times = self.history.iter().filter(before).count();
+        let limit = self.limit;
+        let message = if times > 0 {
+            let times = times + 1;
+            format!(
+                "{method} takes more than {limit} redirects, in a circle that came by this URL {times} times; the server is at fault, or wants a cookie"
+            )
+        } else {
+            format!(
+                "{method} takes more than {limit} redirects; look where they lead, or raise the limit with redirects(..)"
+            )
+        };
+        Error::new(ErrorKind::Network, message).with_url(shown)
     }
 
     /// The failure rule: what the store cannot do is reported, and breaks the request only if the session is strict.
