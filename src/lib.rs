@@ -61,6 +61,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use policy::{Expire, Mode};
 #[cfg(feature = "session")]
 pub use session::{
-    Backend, Body, Cache, CacheDisabled, CacheStats, CacheStatus, CachedSession, CachedSessionBuilder, HopOptions,
-    Link, Request, RequestBuilder, Response, ResponseStream, Responses, Timeout, Transport, WireBody,
+    Backend, Body, Cache, CacheDisabled, CacheStats, CacheStatus, CachedSession, CachedSessionBuilder, Chunks,
+    CopyTarget, HopOptions, Lines, Link, Request, RequestBuilder, Response, ResponseStream, Responses, Timeout,
+    Transport, WireBody,
 };

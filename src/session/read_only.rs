@@ -4,8 +4,8 @@ use std::{path::Path, sync::Arc};
 
 use crate::{
     Error, ErrorKind, Result,
-    log::{Entry, Head, Write},
-    store::{Store, StoreStats, Visitor},
+    log::{Entry, Head, Version, Write},
+    store::{BodyReader, Store, StoreStats, Visitor},
 };
 
 /// Another store, of which only the reading methods are passed on. A log can be opened so itself.
@@ -27,6 +27,10 @@ impl Store for ReadOnly {
 
     fn commit(&self, _writes: Vec<Write>) -> Result<()> {
         Err(refused())
+    }
+
+    fn reader(&self, key: &[u8], version: Version) -> Result<Option<Box<dyn BodyReader>>> {
+        self.0.reader(key, version)
     }
 
     fn visit(&self, each: Visitor<'_>) -> Result<()> {

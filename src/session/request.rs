@@ -12,6 +12,7 @@ use url::{Url, form_urlencoded};
 
 use super::{
     Body, CachedSession, Response, ResponseStream, Timeout, basic, codings,
+    hooks::Hooks,
     pairs::{HeaderPair, TextPair},
     settings::Settings,
 };
@@ -90,6 +91,7 @@ pub(super) struct Options {
     pub(super) refresh: bool,
     pub(super) only_if_cached: bool,
     pub(super) no_store: bool,
+    pub(super) on_response: Hooks,
 }
 
 /// Builds a request; [`send`](Self::send) sends it or serves it from the cache.
@@ -264,6 +266,13 @@ impl RequestBuilder {
         self
     }
 
+    /// Adds a hook that sees the answer after those of the session; see
+    /// [`CachedSessionBuilder::on_response`](super::CachedSessionBuilder::on_response).
+    pub fn on_response(mut self, hook: impl Fn(Response) -> Result<Response> + Send + Sync + 'static) -> Self {
+        self.options.on_response.add(hook);
+        self
+    }
+
     /// Adds HTTP basic authentication.
     pub fn basic_auth(self, user: impl AsRef<str>, password: impl AsRef<str>) -> Self {
         self.secret(basic::authorization(user.as_ref(), password.as_ref()))
@@ -290,8 +299,8 @@ impl RequestBuilder {
 
     /// Sends the request, or answers it from the cache, up to the head of the answer; the body is then read in pieces.
     ///
-    /// A miss is stored when its body has been read to the end, see [`ResponseStream`]. A filter is asked before the
-    /// body has come, and [`on_response`](super::CachedSessionBuilder::on_response) is not called.
+    /// A miss is stored when its body has been read to the end, see [`ResponseStream`]. A filter is asked, and hooks are
+    /// called, before the body has come: they see an answer without one.
     ///
     /// # Errors
     /// As [`send`](Self::send), but for what concerns the body: that is an error of reading it.

@@ -12,10 +12,13 @@ mod caching;
 mod credentials;
 mod disabled;
 mod failing;
+mod hooks;
 mod offline;
 mod redirects;
 mod requests;
 mod settings;
+mod sharing;
+mod streaming;
 mod streams;
 
 use larder::{Backend, CachedSession, CachedSessionBuilder};
