@@ -44,7 +44,11 @@ struct Readme;
 #[cfg(feature = "session")]
 mod entry;
 mod error;
+#[cfg(feature = "session")]
+mod global;
 pub mod log;
+#[cfg(feature = "session")]
+mod middleware;
 #[cfg(feature = "session")]
 mod policy;
 #[cfg(feature = "session")]
@@ -57,6 +61,13 @@ pub mod store;
 #[cfg(feature = "session")]
 pub use entry::{StoredRequest, StoredResponse};
 pub use error::{Error, ErrorKind, Result};
+#[cfg(feature = "session")]
+pub use global::{
+    CacheGuard, cache, clear, configure, delete, disabled, enabled, get, head, install_cache, install_cache_with,
+    is_installed, options, patch, post, put, remove_expired, request, uninstall_cache,
+};
+#[cfg(feature = "session")]
+pub use middleware::{CacheMiddleware, middleware};
 #[cfg(feature = "session")]
 pub use policy::{Expire, Mode};
 #[cfg(feature = "session")]

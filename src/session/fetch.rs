@@ -43,7 +43,7 @@ impl Course<'_> {
         let sent = Instant::now();
         let request = hop.request.to_http()?;
         let options = HopOptions { timeout: self.time_left(hop)? };
-        let answer = self.session.transport().send(&request, &options).map_err(|error| match error.kind() {
+        let answer = self.transport().send(&request, &options).map_err(|error| match error.kind() {
             // The transport was told what is left of the limit, which is not what the caller has set.
             ErrorKind::Timeout => timed_out(request.method(), self.timeout).with_source(error),
             _ => error,

@@ -220,7 +220,7 @@ impl CachedSession {
     }
 
     /// The hooks of the session, then those of the request.
-    fn hooked(&self, response: Response, options: &Options) -> Result<Response> {
+    pub(super) fn hooked(&self, response: Response, options: &Options) -> Result<Response> {
         let response = self.settings().on_response.run(response)?;
         options.on_response.run(response)
     }

@@ -27,6 +27,7 @@ mod source;
 mod spool;
 mod stream;
 mod text;
+mod through;
 mod transport;
 mod unpack;
 

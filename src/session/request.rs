@@ -365,7 +365,7 @@ pub(super) fn from_http<B: Into<Body>>(request: http::Request<B>, settings: &Set
     Ok(complete(parts.method, url, parts.headers, body, settings))
 }
 
-fn parse_url(text: &str) -> Result<Url> {
+pub(super) fn parse_url(text: &str) -> Result<Url> {
     let shown = || redact::url(text, &mut redact::Credentials::default());
     let url = Url::parse(text).map_err(|error| {
         invalid(format!("the URL is not valid ({error}); it begins with http:// or https://")).with_url(shown())

@@ -9,7 +9,7 @@ use http::{
 };
 
 use super::{
-    CacheStatus, CachedSession, Response, Timeout,
+    CacheStatus, CachedSession, Response, Timeout, Transport,
     cache::{Chain, Whose, With},
     decode, disabled, redirect,
     request::{Options, Request},
@@ -34,6 +34,8 @@ use crate::{
 pub(super) struct Course<'a> {
     pub(super) session: &'a CachedSession,
     pub(super) settings: &'a Settings,
+    /// What sends the requests, if it is not that of the session.
+    through: Option<&'a dyn Transport>,
     pub(super) wish: Wish,
     only_if_cached: bool,
     pub(super) timeout: Timeout,
@@ -78,6 +80,7 @@ impl<'a> Course<'a> {
         Self {
             session,
             settings,
+            through: None,
             wish,
             only_if_cached: options.only_if_cached,
             timeout: options.timeout.unwrap_or(settings.timeout),
@@ -91,6 +94,15 @@ impl<'a> Course<'a> {
             history: Vec::new(),
             hops: Vec::new(),
         }
+    }
+
+    /// The same, but that the requests are sent by something else.
+    pub(super) fn through(session: &'a CachedSession, options: &Options, transport: &'a dyn Transport) -> Self {
+        Self { through: Some(transport), ..Self::new(session, options) }
+    }
+
+    pub(super) fn transport(&self) -> &'a dyn Transport {
+        self.through.unwrap_or_else(|| self.session.transport())
     }
 
     pub(super) fn run(self, request: Request) -> Result<Response> {

@@ -228,7 +228,7 @@ impl ResponseStream {
         self.max_body
     }
 
-    pub(super) fn response(&self) -> &Response {
+    pub(crate) fn response(&self) -> &Response {
         &self.response
     }
 
