@@ -41,6 +41,7 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+pub mod dict;
 #[cfg(feature = "session")]
 mod entry;
 mod error;
@@ -70,9 +71,11 @@ pub use global::{
 pub use middleware::{CacheMiddleware, middleware};
 #[cfg(feature = "session")]
 pub use policy::{Expire, Mode};
+#[cfg(feature = "cookies")]
+pub use session::CookieJar;
 #[cfg(feature = "session")]
 pub use session::{
     Backend, Body, Cache, CacheDisabled, CacheStats, CacheStatus, CachedSession, CachedSessionBuilder, Chunks,
-    CopyTarget, HopOptions, Lines, Link, Request, RequestBuilder, Response, ResponseStream, Responses, Timeout,
-    Transport, WireBody,
+    ClientCert, CopyTarget, HopOptions, Lines, Link, Proxies, Proxy, Request, RequestBuilder, Response, ResponseStream,
+    Responses, Retries, Timeout, Transport, Verify, WireBody, multipart,
 };

@@ -12,7 +12,6 @@ use super::{
     lock::WriteGuard,
     plant::{Bug, planted},
     presence::{Present, incarnation_of},
-    read::Want,
     record::{Kind, RecordHeader},
     shared::{Counters, Settings, Shared},
     walk::{Batch, Found, Position},
@@ -268,7 +267,7 @@ impl Generation {
         let mut visible = loc.map_or(Ok(false), |loc| self.is_visible(loc, counters))?;
         if let (Some(loc), None) = (loc, version) {
             // Nor is a value there whose bytes have rotted, or who expects what reading shows could never write.
-            visible = visible && self.read(loc, Some(key), Want::Body, counters)?.is_some();
+            visible = visible && self.is_sound(loc, Some(key), counters)?;
         }
         if loc.filter(|_| visible).map(|loc| self.version(&loc)) == version {
             return Ok(());
@@ -385,7 +384,8 @@ impl States<'_> {
                 draft.header.incarnation = incarnation;
                 self.changed.insert(hash, Some(Present { incarnation, bond }));
             }
-            Kind::Delete if self.state(hash)?.is_none() => return Ok(false),
+            // What cannot be read is there, and is best removed.
+            Kind::Delete if matches!(self.state(hash), Ok(None)) => return Ok(false),
             Kind::Delete => {
                 self.changed.insert(hash, None);
             }

@@ -1,14 +1,17 @@
 //! Writes that depend on what is there: an entry read, changed and written, and a head replaced.
 
 use super::{
-    append::{Draft, Step, check_key},
-    entry::{Entry, Times, Version},
+    append::{Draft, Step, check_head, check_key},
+    entry::{Entry, Times, Version, Write},
+    fields::crc32,
+    generation::Generation,
     handle::Log,
-    read::{Source, Want},
+    read::{Read, Source, Want},
     record::Extent,
     view::Role,
 };
 use crate::{Error, ErrorKind, Result};
+use bytes::Bytes;
 use std::path::Path;
 
 /// What [`Log::update`] does with an entry.
@@ -36,8 +39,11 @@ impl Log {
     /// The closure gets the value that the key leads to, whole, and runs under the writer lock: it must be short, and
     /// must not write to the log.
     ///
+    /// A value of more than 8 MiB that it puts is written piece by piece, between which others may write. If one of them
+    /// changes what the closure has seen, the update fails and changes nothing.
+    ///
     /// # Errors
-    /// As [`put`](Self::put).
+    /// `Conflict` as just said; else as [`put`](Self::put).
     pub fn update(&self, key: impl AsRef<[u8]>, change: impl FnOnce(Option<Entry>) -> Change) -> Result<()> {
         let key = key.as_ref();
         check_key(key)?;
@@ -45,6 +51,7 @@ impl Log {
         let current = guard.generation.resolve(key, Want::Body, Source::Disk, &self.shared.counters)?;
         // What was bookkeeping stays bookkeeping.
         let aux = current.as_ref().is_some_and(|read| read.header.aux() && read.key == key);
+        let seen = current.clone();
         let (head, body, times) = match change(current.map(|read| read.into_entry(&guard.generation))) {
             Change::Keep => return Ok(()),
             Change::Delete => {
@@ -54,9 +61,57 @@ impl Log {
             }
             Change::Put { head, body, times } => (head, body, times),
         };
+        if self.is_long(key, &head, &body) && !body.is_empty() {
+            check_head(&head)?;
+            let seen = seen.map(|read| Seen::of(&read, &guard.generation));
+            drop(guard);
+            let (key, head) = (Bytes::copy_from_slice(key), Bytes::from(head));
+            return self.replace_long(seen.as_ref(), key, head, body, times, aux);
+        }
         let draft = Draft::put(key, &head, &body, times, aux)?;
         let ticket = self.shared.apply_locked(&guard, vec![Step::Write(draft)], &self.settings)?;
         self.acknowledge(guard, ticket)
+    }
+
+    /// Puts a long value in the place of what was seen, if that is still there.
+    fn replace_long(
+        &self,
+        seen: Option<&Seen>,
+        key: Bytes,
+        head: Bytes,
+        body: Vec<u8>,
+        times: Times,
+        aux: bool,
+    ) -> Result<()> {
+        let staged = self.stage_whole(&body)?;
+        drop(body);
+        let (guard, tables) = self.lock_with(&[&staged])?;
+        let now = guard.generation.resolve(&key, Want::Head, Source::Disk, &self.shared.counters)?;
+        let same = match (seen, now) {
+            (None, None) => true,
+            (Some(seen), Some(now)) => self.is_same(seen, &key, &now, &guard.generation)?,
+            _ => false,
+        };
+        if !same {
+            let message = "the entry has changed while its long value was written; read it again and retry";
+            return Err(Error::new(ErrorKind::Conflict, message).with_path(self.path()));
+        }
+        let put = Write::PutStaged { key, head, body: staged, times, aux };
+        let step = Step::of(&put, tables.first().and_then(Option::as_deref))?;
+        let ticket = self.shared.apply_locked(&guard, vec![step], &self.settings)?;
+        self.acknowledge(guard, ticket)
+    }
+
+    /// Whether a value is the one that was seen; a compaction may have moved it.
+    fn is_same(&self, seen: &Seen, key: &[u8], now: &Read, generation: &Generation) -> Result<bool> {
+        if generation.version(&now.loc) == seen.version {
+            return Ok(true);
+        }
+        if generation.header.file_id == seen.file_id {
+            return Ok(false);
+        }
+        let whole = generation.resolve(key, Want::Body, Source::Disk, &self.shared.counters)?;
+        Ok(whole.is_some_and(|whole| Seen::of(&whole, generation).content == seen.content))
     }
 
     /// Replaces the head and the times of an entry and leaves its body where it is, however large.
@@ -100,6 +155,22 @@ impl Log {
         };
         let ticket = self.shared.apply_locked(&guard, vec![expect, Step::Write(draft)], &self.settings)?;
         self.acknowledge(guard, ticket)
+    }
+}
+
+/// What a value was when somebody read it.
+#[derive(Debug)]
+struct Seen {
+    file_id: u64,
+    version: Version,
+    /// Incarnation, times, and checksums of key with head and of the body.
+    content: (u64, Times, u32, u32),
+}
+
+impl Seen {
+    fn of(read: &Read, generation: &Generation) -> Self {
+        let content = (read.loc.incarnation, read.times(), read.header.head_crc, crc32(&[&read.body]));
+        Self { file_id: generation.header.file_id, version: generation.version(&read.loc), content }
     }
 }
 

@@ -4,13 +4,12 @@ use super::{
     checkpoint::entry_of,
     generation::Generation,
     header::Slot,
-    read::Want,
     shared::Counters,
     view::View,
     walk::{End, Look, Walk},
 };
 use crate::{Error, Result};
-use std::{collections::HashMap, path::Path, sync::atomic::Ordering};
+use std::{collections::HashMap, path::Path};
 
 /// How the log ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,9 +89,7 @@ pub(super) fn check(generation: &Generation, path: &Path) -> Result<CheckReport>
     };
     let mut unreadable = Vec::new();
     for (_, loc) in view.tail_snapshot().0 {
-        let counters = Counters::default();
-        generation.read(loc, None, Want::Body, &counters)?;
-        if counters.unsound.load(Ordering::Relaxed) > 0 {
+        if !generation.is_sound(loc, None, &Counters::default())? {
             unreadable.push(loc.offset);
         }
     }

@@ -53,15 +53,13 @@ impl Shared {
     pub(super) fn checkpoint_is_due(&self, generation: &Generation) -> bool {
         let view = generation.view();
         let index_len = view.segment().map_or(0, |segment| segment.len());
-        let tail = view.position().offset - view.tail_start();
-        tail > self.env.checkpoints.tail_bytes_max.max(2 * index_len)
+        view.tail_bytes() > self.env.checkpoints.tail_bytes_max.max(2 * index_len)
     }
 
     /// Whether the log behind the last index is worth one when nobody is going to write any more.
     pub(super) fn checkpoint_is_due_at_close(&self, generation: &Generation) -> bool {
         let view = generation.view();
-        let tail = view.position().offset - view.tail_start();
-        tail > self.env.checkpoints.small_bytes && view.tail_keys() > self.env.checkpoints.small_keys
+        view.tail_bytes() > self.env.checkpoints.small_bytes && view.tail_keys() > self.env.checkpoints.small_keys
     }
 
     /// Writes an index of the log as it is now.
@@ -139,22 +137,19 @@ impl Generation {
     /// Adds the entries of an index that are not hidden; `false` if the index is bad.
     fn gather(&self, segment: &Segment, hiding: &HashSet<u128>, entries: &mut Vec<IndexEntry>) -> bool {
         let marks: HashSet<Mark> = hiding.iter().map(|hash| Mark::of(*hash)).collect();
-        let mut readable = true;
         let read = segment.for_each(&*self.file, |entry| {
             // Only the record knows the whole hash; few entries need to be asked.
+            // One that cannot be read is what its mark says, as good as always.
             let hidden = marks.contains(&entry.mark())
-                && segment.loc_of(&*self.file, entry.place).map_or_else(
-                    |_| {
-                        readable = false;
-                        true
-                    },
-                    |found| found.is_none_or(|(hash, _)| hiding.contains(&hash)),
-                );
+                && match segment.loc_of(&*self.file, entry.place) {
+                    Ok(Some((hash, _))) => hiding.contains(&hash),
+                    Ok(None) | Err(_) => true,
+                };
             if !hidden {
                 entries.push(entry);
             }
         });
-        read.is_ok() && readable
+        read.is_ok()
     }
 }
 

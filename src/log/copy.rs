@@ -214,9 +214,8 @@ impl<'a> Copier<'a> {
     fn publish(&mut self, found: Found, end: Position) -> Result<()> {
         let batch = Batch { records: vec![found], unsound: Vec::new() };
         let mut replaced = HashMap::new();
-        if let ([hash], Some(segment)) = (&self.view.uncovers(&batch)[..], self.view.segment()) {
-            let Ok(found) = segment.locate(self.new.file(), *hash) else { return Err(self.unlike_written()) };
-            let found = found.map_err(|error| Error::io("read the compacted cache file", self.path, error))?;
+        if let ([(hash, role)], Some(segment)) = (&self.view.uncovers(&batch)[..], self.view.segment()) {
+            let Ok(found) = segment.account(self.new.file(), *hash, *role) else { return Err(self.unlike_written()) };
             replaced.extend(found.map(|loc| (*hash, loc)));
         }
         self.view.publish(&batch, end, &replaced);

@@ -77,7 +77,8 @@ pub(crate) trait DiskFile: fmt::Debug + Send + Sync {
     fn adopt(&self, like: &Stat) -> io::Result<()>;
 }
 
-/// Repeats a call that a signal interrupted. Bounded, so that a disk that says nothing else is an error.
+/// Repeats a call that a signal interrupted. Bounded, so that a disk that says nothing else is an error; and one of
+/// another kind, since whoever reads from a reader begins an interrupted read again, for ever.
 pub(crate) fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     const TRIES_MAX: usize = 100;
     for _ in 1..TRIES_MAX {
@@ -86,7 +87,10 @@ pub(crate) fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T>
             result => return result,
         }
     }
-    call()
+    call().map_err(|error| match error.kind() {
+        io::ErrorKind::Interrupted => io::Error::other("the disk interrupts every call"),
+        _ => error,
+    })
 }
 
 /// Reads up to `len` bytes at `offset` behind what `buf` holds; fewer only at the end of the file.

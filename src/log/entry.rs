@@ -124,7 +124,7 @@ pub enum Write {
         /// Bookkeeping of the layer above: neither counted by `len` nor listed by `iter`.
         aux: bool,
     },
-    /// The same with a body that was staged before.
+    /// The same with a body that was staged before; [`put_staged`](Self::put_staged) makes it where it is needed.
     PutStaged {
         /// The key, 1 byte to 64 KiB.
         key: Bytes,
@@ -161,4 +161,16 @@ pub enum Write {
         /// Its state.
         version: Option<Version>,
     },
+}
+
+impl Write {
+    /// Stores a staged body: as a [`Put`](Self::Put) if it is in memory, which every store takes, else as a
+    /// [`PutStaged`](Self::PutStaged), which only the store that staged it takes.
+    #[must_use]
+    pub fn put_staged(key: Bytes, head: Bytes, body: &Staged, times: Times, aux: bool) -> Self {
+        match body.as_bytes() {
+            Some(bytes) => Self::Put { key, head, body: bytes.clone(), times, aux },
+            None => Self::PutStaged { key, head, body: body.clone(), times, aux },
+        }
+    }
 }

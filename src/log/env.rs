@@ -44,8 +44,10 @@ pub(crate) struct Env {
 pub(crate) struct Pieces {
     /// A chunk, and what a stream keeps in memory.
     pub(crate) chunk: usize,
-    /// A longer body is put as chunks, so that no write holds the lock for more.
+    /// What is written under one hold of the lock. Longer bodies, and the longest of a longer batch, are put as chunks.
     pub(crate) inline_max: usize,
+    /// A shorter body is no chunk of its own, however long its batch.
+    pub(crate) ahead_min: usize,
     /// A compaction copies a longer body piece by piece.
     pub(crate) whole_max: u64,
     /// A body from this length on is written once by a compaction, even if its head changes meanwhile.
@@ -94,7 +96,13 @@ impl Default for Env {
             map_index: true,
             memory_tier: MEMORY_TIER,
             checkpoints: Checkpoints { tail_bytes_max: 16 << 20, small_bytes: 1 << 20, small_keys: 1024 },
-            pieces: Pieces { chunk: 1 << 20, inline_max: 8 << 20, whole_max: 1 << 20, shared_min: 64 << 10 },
+            pieces: Pieces {
+                chunk: 1 << 20,
+                inline_max: 8 << 20,
+                ahead_min: 1 << 10,
+                whole_max: 1 << 20,
+                shared_min: 64 << 10,
+            },
             failed: Arc::clone(FAILED.get_or_init(Arc::default)),
         }
     }

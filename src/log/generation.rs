@@ -78,7 +78,7 @@ impl Generation {
     pub(super) fn load(env: &Env, path: &Path, file: Box<dyn DiskFile>) -> Result<Self> {
         let generation = Self::of(env, path, file)?;
         generation.take_index();
-        generation.read_on(Look::Everything)?;
+        generation.read_on(Look::Opening)?;
         // A walk that began at an index and ends before its time begins again, so that the verdict is on the whole log.
         if generation.seen() < generation.slots().synced() {
             generation.read_anew(true, |view| view.segment().is_some())?;
@@ -206,7 +206,7 @@ impl Generation {
     /// log that ends earlier than it did, unless it is being opened or in doubt: a writer may be about to append.
     fn begin_anew(&self, view: &mut View, may_shrink: bool) -> Result<CaughtUp> {
         let mut fresh = View::new(&self.header);
-        let caught_up = self.read_into(&mut fresh, Look::Everything)?;
+        let caught_up = self.read_into(&mut fresh, Look::Opening)?;
         if fresh.position().offset < view.position().offset && !may_shrink {
             let message = "the index and the log before it are damaged; `repair` can save the entries into a new file";
             let error = Error::new(ErrorKind::Damaged, message).with_path(&self.path);
@@ -235,9 +235,9 @@ impl Generation {
         loop {
             match walk.next_batch() {
                 Ok(batch) => {
-                    if !self.publish_into(view, &batch, walk.position())? {
+                    if !self.publish_into(view, &batch, walk.position()) {
                         // The index is bad; what comes next is read with the rest.
-                        return self.begin_anew(view, look == Look::Everything);
+                        return self.begin_anew(view, look == Look::Opening);
                     }
                 }
                 Err(End::Clean) => return Ok(CaughtUp::Complete),
@@ -253,7 +253,7 @@ impl Generation {
     /// Takes in a batch that this process has appended, unless a reader has already caught up with it.
     pub(super) fn publish(&self, batch: &Batch, position: Position) -> Result<()> {
         let mut view = self.view_mut();
-        if view.position().offset < position.offset && !self.publish_into(&mut view, batch, position)? {
+        if view.position().offset < position.offset && !self.publish_into(&mut view, batch, position) {
             return self.begin_anew(&mut view, false).map(drop);
         }
         self.seen.store(view.position().offset, Ordering::Release);
@@ -261,16 +261,15 @@ impl Generation {
     }
 
     /// Takes in a batch; `false` if that takes an index which has proved bad.
-    fn publish_into(&self, view: &mut View, batch: &Batch, position: Position) -> Result<bool> {
+    fn publish_into(&self, view: &mut View, batch: &Batch, position: Position) -> bool {
         let mut replaced = HashMap::new();
-        for hash in view.uncovers(batch) {
+        for (hash, role) in view.uncovers(batch) {
             let Some(segment) = view.segment() else { break };
-            let Ok(found) = segment.locate(&*self.file, hash) else { return Ok(false) };
-            let found = found.map_err(|error| Error::io("read an entry", &self.path, error))?;
+            let Ok(found) = segment.account(&*self.file, hash, role) else { return false };
             replaced.extend(found.map(|loc| (hash, loc)));
         }
         view.publish(batch, position, &replaced);
-        Ok(true)
+        true
     }
 
     /// Stands on the index that the slots name, if it is one. Nothing of the log has been read yet.

@@ -107,7 +107,7 @@ impl Log {
         times: Times,
     ) -> Result<()> {
         let (key, head, body) = (key.as_ref(), head.as_ref(), body.as_ref());
-        if self.is_long(body) {
+        if self.is_long(key, head, body) {
             return self.put_long(key, head, body, times);
         }
         self.run(vec![Step::Write(Draft::put(key, head, body, times, false)?)])
@@ -209,6 +209,9 @@ impl Log {
     }
 
     /// Applies a batch of writes whole or not at all.
+    ///
+    /// Of a batch that is longer than 8 MiB, the longest bodies go out ahead, piece by piece, so that other writers need
+    /// not wait for all of it; only keys, heads and bodies below 1 KiB that are longer than that together do.
     ///
     /// # Errors
     /// `Conflict` if a [`Write::Expect`] fails; else as [`put`](Self::put). After an error nothing of it is stored,
@@ -327,6 +330,12 @@ impl Log {
     /// `Io` if the disk fails.
     pub fn stats(&self) -> Result<Stats> {
         Stats::of(&self.shared)
+    }
+
+    /// What [`Stats::unsound_reads`] counts, alone.
+    #[cfg(feature = "session")]
+    pub(crate) fn unsound_reads(&self) -> u64 {
+        self.shared.counters.unsound.load(Ordering::Relaxed)
     }
 
     /// Files that this process had to put aside because they were damaged; see [`Options::on_damage`].

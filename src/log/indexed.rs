@@ -1,7 +1,21 @@
 //! Logs with an index on the real disk: that it is made, used, and never trusted blindly.
 
-use super::{Log, Options, Times};
-use std::fs;
+use super::{
+    Log, Options, Times,
+    env::Env,
+    watched::{Call, Watched},
+};
+use crate::ErrorKind;
+use std::{
+    fs, io,
+    os::unix::fs::FileExt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 /// A log of many entries with an index, reopened.
 fn indexed(path: &std::path::Path, options: &Options) -> Log {
@@ -109,4 +123,131 @@ fn a_file_that_ends_within_its_index_is_read_without_it() {
         check_indexed(&log);
         assert!(log.shared.generation().view().segment().is_none());
     }
+}
+
+/// A handle as of another process.
+fn elsewhere(path: &std::path::Path) -> Log {
+    Watched::new(|_| Ok(())).open(path, &Options::new())
+}
+
+#[test]
+fn nobody_stands_on_an_index_that_it_merely_walked_past() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.larder");
+    let (walker, writer) = (elsewhere(&path), elsewhere(&path));
+    for n in 0..300_u32 {
+        writer.put(format!("key {n}"), n.to_le_bytes()).unwrap();
+        walker.put(format!("mine {n}"), n.to_le_bytes()).unwrap();
+        if n % 100 == 50 {
+            writer.checkpoint().unwrap();
+        }
+    }
+    assert_eq!(walker.len().unwrap(), 600);
+    assert!(walker.shared.generation().view().segment().is_none());
+    assert!(writer.shared.generation().view().segment().is_some());
+    for log in [&walker, &writer, &elsewhere(&path)] {
+        for n in 0..300_u32 {
+            for name in ["key", "mine"] {
+                assert_eq!(log.get(format!("{name} {n}")).unwrap().unwrap(), n.to_le_bytes().to_vec());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bad_index_beside_a_second_damage_shortens_no_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.larder");
+    let log = indexed(&path, &Options::new().map_index(false));
+    log.put("behind", "the index").unwrap();
+    let (segment, record) = {
+        let generation = log.shared.generation();
+        let hash = generation.header.hash(b"key 1501");
+        let record = generation.find(hash).unwrap().unwrap().offset;
+        let view = generation.view();
+        (view.segment().map(|segment| (segment.offset(), segment.len())).unwrap(), record)
+    };
+    let whole = fs::read(&path).unwrap();
+    let mut rotten = whole.clone();
+    rotten[usize::try_from(record).unwrap() + 20] ^= 1;
+    for page in 1..segment.1 / 4096 {
+        rotten[usize::try_from(segment.0 + page * 4096 + 30).unwrap()] ^= 1;
+    }
+    // In place, as rot comes: the same inode, under an open handle.
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&rotten, 0).unwrap();
+    assert_eq!(log.get("key 2000").unwrap_err().kind(), ErrorKind::Damaged);
+    assert_eq!(log.put("key 2000", "new").unwrap_err().kind(), ErrorKind::Damaged);
+    assert_eq!(log.get("behind").unwrap().as_deref(), Some(&b"the index"[..]), "what needs no index is there");
+    log.close().unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().len(), whole.len() as u64, "nobody may cut the file");
+}
+
+#[test]
+fn nobody_waits_for_a_sync_that_cannot_reach_what_was_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Log::open(folder.path().join("c.larder"), Options::new()).unwrap();
+    log.put("key", "value").unwrap();
+    let generation = log.shared.generation();
+    let (disk, path) = (Arc::clone(&log.shared.env.disk), log.path().to_path_buf());
+    let waits = thread::spawn(move || generation.wait_until_synced(generation.seen() + 8, &*disk, &path));
+    for _ in 0..1000 {
+        if waits.is_finished() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!(waits.is_finished(), "it waits for ever");
+    assert_eq!(waits.join().unwrap().unwrap_err().kind(), ErrorKind::Damaged);
+}
+
+#[test]
+fn a_file_on_which_a_sync_has_failed_gets_no_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.larder");
+    let fails = Arc::new(AtomicBool::new(false));
+    let now = Arc::clone(&fails);
+    let disk = Watched::new(move |call| {
+        if call == Call::Sync && now.load(Ordering::Relaxed) { Err(io::Error::other("no sync")) } else { Ok(()) }
+    });
+    let log = disk.open(&path, &Options::new());
+    log.put("key", "value").unwrap();
+    fails.store(true, Ordering::Relaxed);
+    assert_eq!(log.put("key", "other").unwrap_err().kind(), ErrorKind::Io);
+    fails.store(false, Ordering::Relaxed);
+    let len = fs::metadata(&path).unwrap().len();
+    assert_eq!(log.checkpoint().unwrap_err().kind(), ErrorKind::Poisoned);
+    assert_eq!(fs::metadata(&path).unwrap().len(), len);
+    log.compact().unwrap();
+    log.checkpoint().unwrap();
+}
+
+#[test]
+fn a_forked_child_waits_for_no_lock_that_a_thread_of_its_parent_holds() {
+    static PID: AtomicU32 = AtomicU32::new(1);
+    let folder = tempfile::tempdir().unwrap();
+    let env = Env { pid: || PID.load(Ordering::Relaxed), shared: false, background: false, ..Env::default() };
+    let log = Log::open_in(env, &folder.path().join("c.larder"), &Options::new().fast_save(true)).unwrap();
+    log.put("key", "value").unwrap();
+    let parent = log.shared.generation();
+    // At the fork another thread was in the middle of a sync and of a checkpoint; in the child it is not there.
+    let _sync = parent.sync.lock().unwrap();
+    assert!(parent.checkpointing.enter(Duration::ZERO) && parent.gate.enter(Duration::ZERO));
+    PID.store(2, Ordering::Relaxed);
+    let child = thread::spawn(move || {
+        log.put("key", "of the child").unwrap();
+        log.flush().unwrap();
+        log.checkpoint().unwrap();
+        log.compact().unwrap();
+        assert_eq!(log.get("key").unwrap().as_deref(), Some(&b"of the child"[..]));
+        log.close().unwrap();
+    });
+    for _ in 0..1000 {
+        if child.is_finished() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!(child.is_finished(), "it waits for ever");
+    child.join().unwrap();
 }

@@ -3,17 +3,19 @@
 
 use super::{
     append::{Step, check_head, check_key},
+    chunks::{Chunked, Chunks},
     entry::{Times, Write},
     handle::Log,
+    layout::BODY_MAX,
     lock::{WriteGuard, busy},
     plant::{Bug, planted},
     read::{Source, Want},
     reader::Reader,
     staged::{Stage, Staged, Writer},
 };
-use crate::Result;
+use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
-use std::sync::PoisonError;
+use std::{cmp::Reverse, sync::Arc};
 
 impl Log {
     /// Begins a value whose body comes piece by piece, of whatever length up to 4 GiB.
@@ -69,39 +71,58 @@ impl Log {
         Reader::new(&self.shared, &generation, read.into_head(&generation), &extents)
     }
 
-    /// Whether a body is put as chunks.
-    pub(super) fn is_long(&self, body: &[u8]) -> bool {
-        body.len() > self.shared.env.pieces.inline_max
+    /// Whether a value is too long to be written in one piece.
+    pub(super) fn is_long(&self, key: &[u8], head: &[u8], body: &[u8]) -> bool {
+        key.len() + head.len() + body.len() > self.shared.env.pieces.inline_max
     }
 
     /// Stores a value whose body is long.
     pub(super) fn put_long(&self, key: &[u8], head: &[u8], body: &[u8], times: Times) -> Result<()> {
         check_key(key)?;
         check_head(head)?;
+        let body = self.stage_whole(body)?;
         let (key, head) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(head));
-        self.apply_staged(&[Write::PutStaged { key, head, body: self.stage_whole(body)?, times, aux: false }])
+        self.apply_staged(&[Write::PutStaged { key, head, body, times, aux: false }])
     }
 
-    /// Whether a batch holds a body that is in chunks, or is to be.
+    /// Whether a batch holds a body that is in chunks, or more than may be written under one hold of the lock.
     pub(super) fn needs_chunks(&self, writes: &[Write]) -> bool {
-        writes.iter().any(|write| match write {
-            Write::PutStaged { .. } => true,
-            Write::Put { body, .. } => self.is_long(body),
-            _ => false,
-        })
+        let staged =
+            writes.iter().any(|write| matches!(write, Write::PutStaged { body, .. } if body.chunks().is_some()));
+        staged || writes.iter().map(inline_len).sum::<usize>() > self.shared.env.pieces.inline_max
     }
 
     /// Applies such a batch. What can never be stored is found before anything is written.
     pub(super) fn apply_with_chunks(&self, writes: &[Write]) -> Result<()> {
         writes.iter().try_for_each(Write::check)?;
-        let staged = writes.iter().map(|write| match write {
-            Write::Put { key, head, body, times, aux } if self.is_long(body) => {
-                let (key, head, body) = (key.clone(), head.clone(), self.stage_whole(body)?);
-                Ok(Write::PutStaged { key, head, body, times: *times, aux: *aux })
+        let ahead = self.ahead(writes);
+        let bodies: Vec<&[u8]> = ahead.iter().filter_map(|at| writes.get(*at).and_then(inline_body)).collect();
+        let mut writes = writes.to_vec();
+        for (at, body) in ahead.into_iter().zip(self.stage_all(&bodies)?) {
+            let Some(write) = writes.get_mut(at) else { continue };
+            if let Write::Put { key, head, times, aux, .. } | Write::PutStaged { key, head, times, aux, .. } = write {
+                let (key, head) = (key.clone(), head.clone());
+                *write = Write::PutStaged { key, head, body, times: *times, aux: *aux };
             }
-            other => Ok(other.clone()),
+        }
+        self.apply_staged(&writes)
+    }
+
+    /// The writes whose bodies go out ahead, as chunks: the longest, so many that what is left of the batch may be
+    /// written under one hold of the lock. A body of a few bytes would take more as a chunk.
+    fn ahead(&self, writes: &[Write]) -> Vec<usize> {
+        let pieces = self.shared.env.pieces;
+        let mut left: usize = writes.iter().map(inline_len).sum();
+        let len = |at: &usize| writes.get(*at).and_then(inline_body).map_or(0, <[u8]>::len);
+        let mut longest: Vec<usize> = (0..writes.len()).filter(|at| len(at) >= pieces.ahead_min).collect();
+        longest.sort_by_key(|at| Reverse(len(at)));
+        longest.retain(|at| {
+            let wanted = left > pieces.inline_max;
+            left -= if wanted { len(at) } else { 0 };
+            wanted
         });
-        self.apply_staged(&staged.collect::<Result<Vec<_>>>()?)
+        longest.sort_unstable();
+        longest
     }
 
     fn apply_staged(&self, writes: &[Write]) -> Result<()> {
@@ -116,34 +137,60 @@ impl Log {
         self.acknowledge(guard, ticket)
     }
 
-    fn stage_whole(&self, body: &[u8]) -> Result<Staged> {
-        let mut stage = self.stage()?;
-        stage.append(body)?;
-        stage.finish()
+    /// Stages a body that is there in whole.
+    pub(super) fn stage_whole(&self, body: &[u8]) -> Result<Staged> {
+        self.stage_all(&[body]).map(|mut staged| staged.remove(0))
+    }
+
+    /// Stages bodies that are there in whole, with as much under each hold of the lock as that may take.
+    fn stage_all(&self, bodies: &[&[u8]]) -> Result<Vec<Staged>> {
+        let pieces = self.shared.env.pieces;
+        let mut chunks = Chunks::none(self);
+        let (mut ranges, mut hold, mut bytes) = (Vec::with_capacity(bodies.len()), Vec::new(), 0);
+        let mut count = 0;
+        for body in bodies {
+            if body.len() as u64 > BODY_MAX {
+                return Err(Error::new(ErrorKind::TooLarge, "a body is longer than 4 GiB"));
+            }
+            let first = count;
+            for piece in body.chunks(pieces.chunk) {
+                if bytes + piece.len() > pieces.inline_max && !hold.is_empty() {
+                    chunks.append(self, &hold)?;
+                    hold.clear();
+                    bytes = 0;
+                }
+                bytes += piece.len();
+                hold.push(piece);
+                count += 1;
+            }
+            ranges.push(first..count);
+        }
+        if !hold.is_empty() {
+            chunks.append(self, &hold)?;
+        }
+        let chunks = Arc::new(Chunked::new(chunks));
+        let staged = ranges.into_iter().zip(bodies);
+        Ok(staged.map(|(range, body)| Staged::in_chunks(&chunks, range, body.len() as u64)).collect())
     }
 
     /// Locks the file once all staged bodies are in it and on the medium; gives the tables that name their chunks.
-    ///
-    /// A value must not reach the medium without the chunks that it names: a crash would leave neither the old value
-    /// nor the new.
-    fn lock_with(&self, staged: &[&Staged]) -> Result<(WriteGuard, Vec<Option<Vec<u8>>>)> {
+    pub(super) fn lock_with(&self, staged: &[&Staged]) -> Result<(WriteGuard, Vec<Option<Vec<u8>>>)> {
         // Each turn is lost only to a compaction or a clear at that moment.
         const TURNS_MAX: usize = 16;
         for _ in 0..TURNS_MAX {
-            for chunks in staged.iter().filter_map(|staged| staged.chunks()) {
-                let mut chunks = chunks.write().unwrap_or_else(PoisonError::into_inner);
-                drop(chunks.lock(self)?);
-                if !planted(Bug::ChunksUnsynced) {
-                    let generation = &chunks.generation;
-                    let end = chunks.end().min(generation.seen());
-                    generation.wait_until_synced(end, &*self.shared.env.disk, self.path())?;
+            let mut brought: Option<&Arc<Chunked>> = None;
+            for (chunks, _) in staged.iter().filter_map(|staged| staged.chunks()) {
+                if brought.is_none_or(|last| !Arc::ptr_eq(last, chunks)) {
+                    chunks.bring_along(self)?;
+                    brought = Some(chunks);
                 }
             }
             let guard = self.shared.lock(&self.settings)?;
             let tables = staged.iter().map(|staged| {
-                let Some(chunks) = staged.chunks() else { return Some(None) };
-                let chunks = chunks.read().unwrap_or_else(PoisonError::into_inner);
-                (chunks.are_in(&guard.generation) || planted(Bug::ChunksLeftBehind)).then(|| Some(chunks.table()))
+                let Some((chunks, range)) = staged.chunks() else { return Some(None) };
+                let chunks = chunks.now();
+                let usable = chunks.are_in(&guard.generation) || planted(Bug::ChunksLeftBehind);
+                usable.then(|| Some(chunks.table(range)))
             });
             if let Some(tables) = tables.collect() {
                 return Ok((guard, tables));
@@ -157,5 +204,25 @@ fn staged_body(write: &Write) -> Option<&Staged> {
     match write {
         Write::PutStaged { body, .. } => Some(body),
         _ => None,
+    }
+}
+
+/// The body that a write holds in memory.
+fn inline_body(write: &Write) -> Option<&[u8]> {
+    match write {
+        Write::Put { body, .. } => Some(body),
+        Write::PutStaged { body, .. } => body.as_bytes().map(|bytes| &bytes[..]),
+        _ => None,
+    }
+}
+
+/// What a write appends as part of its batch, but for headers and tables.
+fn inline_len(write: &Write) -> usize {
+    let body = inline_body(write).map_or(0, <[u8]>::len);
+    match write {
+        Write::Put { key, head, .. } | Write::PutStaged { key, head, .. } => key.len() + head.len() + body,
+        Write::Alias { key, to, head, .. } => key.len() + to.len() + head.len(),
+        Write::Delete { key } => key.len(),
+        Write::Expect { .. } => 0,
     }
 }

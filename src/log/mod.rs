@@ -5,9 +5,12 @@
 mod append;
 mod background;
 mod batch;
+#[cfg(test)]
+mod bounds;
 mod change;
 mod check;
 mod checkpoint;
+mod chunks;
 mod clock;
 mod commit;
 mod compact;
@@ -23,6 +26,8 @@ pub mod fuzz;
 mod generation;
 mod handle;
 mod header;
+#[cfg(test)]
+mod hooked;
 mod index;
 #[cfg(test)]
 mod indexed;
@@ -61,6 +66,8 @@ mod tier;
 mod vectors;
 mod view;
 mod walk;
+#[cfg(test)]
+mod watched;
 
 pub use batch::Batch;
 pub use change::Change;

@@ -65,6 +65,12 @@ impl Options {
         self
     }
 
+    /// What [`fast_save`](Self::fast_save) is set to.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn is_fast_save(&self) -> bool {
+        self.fast_save
+    }
+
     /// Whether the handle only reads. It then takes no lock and changes no byte, so that it works on a read-only
     /// file system and beside any writer; the file must exist. Default: no.
     #[must_use]

@@ -1,8 +1,17 @@
 //! Where the body of a value stands, as extents, so that it can be read in pieces, and a new head can be put in front of
 //! the same body.
 
-use super::{disk::read_exact_at, fields::crc32, generation::Generation, read::Read, record::Extent, shared::Counters};
-use crate::{Error, ErrorKind, Result};
+use super::{
+    disk::read_exact_at,
+    fields::crc32,
+    generation::Generation,
+    read::{Read, Want},
+    record::Extent,
+    shared::Counters,
+    snapshot::read_failed,
+    view::{Loc, Role},
+};
+use crate::Result;
 use std::{io, sync::atomic::Ordering};
 
 impl Generation {
@@ -21,13 +30,45 @@ impl Generation {
         let table = usize::try_from(header.body_part_len())
             .map_err(|_| io::ErrorKind::OutOfMemory.into())
             .and_then(|len| read_exact_at(&*self.file, len, at))
-            .map_err(|error| {
-                let message = format!("cannot read an entry: {error}");
-                Error::new(ErrorKind::Io, message).with_offset(offset).with_source(error)
-            })?;
+            .map_err(|error| read_failed(error).with_offset(offset))?;
         let sound = crc32(&[&table]) == header.body_crc;
         let extents = Extent::decode_table(&table, offset, header.body_len).filter(|_| sound);
         counters.unsound.fetch_add(u64::from(extents.is_none()), Ordering::Relaxed);
         Ok(extents)
+    }
+
+    /// Whether an entry reads back as it was written. Found out piece by piece: a body need not fit in memory.
+    pub(super) fn is_sound(&self, loc: Loc, key: Option<&[u8]>, counters: &Counters) -> Result<bool> {
+        let Some(read) = self.read(loc, key, Want::Head, counters)? else { return Ok(false) };
+        if read.loc.role == Role::Alias {
+            return Ok(true);
+        }
+        let Some(extents) = self.extents_of(&read, counters)? else { return Ok(false) };
+        for extent in &extents {
+            let sound = match self.crc_of(extent) {
+                Ok(crc) => crc == extent.crc,
+                // The file has been cut short under us.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => false,
+                Err(error) => return Err(read_failed(error).with_offset(extent.offset)),
+            };
+            if !sound {
+                counters.unsound.fetch_add(1, Ordering::Relaxed);
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn crc_of(&self, extent: &Extent) -> io::Result<u32> {
+        const PIECE: u64 = 1 << 20;
+        let mut hasher = crc32fast::Hasher::new();
+        let end = extent.offset + u64::from(extent.len);
+        let mut offset = extent.offset;
+        while offset < end {
+            let len = PIECE.min(end - offset);
+            hasher.update(&read_exact_at(&*self.file, usize::try_from(len).unwrap_or(0), offset)?);
+            offset += len;
+        }
+        Ok(hasher.finalize())
     }
 }

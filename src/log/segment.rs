@@ -7,7 +7,7 @@ use super::{
     map::Map,
     plant::{Bug, planted},
     record::{Kind, RecordHeader},
-    view::Loc,
+    view::{Loc, Role},
     walk::Found,
 };
 use std::{
@@ -116,6 +116,23 @@ impl Segment {
             }
         }
         Ok(Ok(None))
+    }
+
+    /// What the entry of a hash counts for. One whose record cannot be read, or is rotten, is taken for as long as the index
+    /// says and for a `role`: a bad sector must not keep anybody from replacing what lies there.
+    pub(super) fn account(&self, file: &dyn DiskFile, hash: u128, role: Role) -> Looked<Option<Loc>> {
+        for place in self.find(file, hash)? {
+            match self.loc_of(file, place) {
+                Ok(Some((found, loc))) if found == hash => return Ok(Some(loc)),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => {
+                    let offset = place.offset();
+                    let len = place.len_max().min(self.summary.covers.offset.saturating_sub(offset));
+                    return Ok(Some(Loc { offset, len, elsewhere: 0, incarnation: 0, role }));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// What stands at a place, and under which hash; `None` if it is no entry of this file below what is covered.

@@ -2,7 +2,7 @@
 
 use super::{
     generation::Generation,
-    index::{BadPage, Place},
+    index::{BadPage, Mark, Place},
     segment::Segment,
     shared::Counters,
     view::{Loc, Sought},
@@ -19,6 +19,8 @@ pub(super) struct Snapshot {
     places: std::vec::IntoIter<Place>,
     /// Keys whose indexed state does not count any more.
     hiding: HashSet<u128>,
+    /// Where their records stand, so that nobody misses one that cannot be read.
+    hidden: HashSet<u64>,
     tail: std::vec::IntoIter<(u128, Loc)>,
 }
 
@@ -47,16 +49,24 @@ impl Generation {
                 let view = self.view();
                 (view.visible_base().cloned(), view.position(), view.tail_snapshot())
             };
-            let mut places = Vec::new();
+            let (mut places, mut hidden) = (Vec::new(), HashSet::new());
+            let marks: HashSet<Mark> = hiding.iter().map(|hash| Mark::of(*hash)).collect();
             if let Some(segment) = &base {
                 places.reserve(usize::try_from(segment.summary().entries()).unwrap_or(0));
-                if segment.for_each(&*self.file, |entry| places.push(entry.place)).is_err() {
+                let read = segment.for_each(&*self.file, |entry| {
+                    places.push(entry.place);
+                    if marks.contains(&entry.mark()) {
+                        hidden.insert(entry.place.offset());
+                    }
+                });
+                if read.is_err() {
                     self.drop_index(segment)?;
                     continue;
                 }
                 places.sort_unstable_by_key(|place| place.offset());
             }
-            return Ok(Snapshot { position, base, places: places.into_iter(), hiding, tail: tail.into_iter() });
+            let (places, tail) = (places.into_iter(), tail.into_iter());
+            return Ok(Snapshot { position, base, places, hiding, hidden, tail });
         }
     }
 
@@ -73,6 +83,7 @@ impl Snapshot {
             match segment.loc_of(&*generation.file, place) {
                 Ok(Some((hash, _))) if self.hiding.contains(&hash) => {}
                 Ok(Some(found)) => return Ok(Some(found)),
+                Ok(None) | Err(_) if self.hidden.contains(&place.offset()) => {}
                 Ok(None) => _ = counters.unsound.fetch_add(1, Ordering::Relaxed),
                 Err(error) => return Err(read_failed(error).with_offset(place.offset())),
             }
@@ -81,6 +92,6 @@ impl Snapshot {
     }
 }
 
-fn read_failed(error: io::Error) -> Error {
+pub(super) fn read_failed(error: io::Error) -> Error {
     Error::new(ErrorKind::Io, format!("cannot read an entry: {error}")).with_source(error)
 }

@@ -1,24 +1,14 @@
 //! Bodies that come piece by piece: chunks that are appended as they come, and named by a value when all are there.
 
 use super::{
-    append::{Draft, Step},
-    background::UNSYNCED,
-    disk::read_exact_at,
+    chunks::{Chunked, Chunks},
     entry::{Times, Write},
-    fields::crc32,
-    generation::Generation,
     handle::Log,
-    layout::{BODY_MAX, RECORD_HEADER_LEN},
-    lock::WriteGuard,
-    plant::{Bug, planted},
-    record::Extent,
+    layout::BODY_MAX,
 };
 use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
-use std::{
-    fmt, io,
-    sync::{Arc, RwLock, atomic::Ordering},
-};
+use std::{fmt, io, ops::Range, sync::Arc};
 
 /// A body that is complete and belongs to no value yet: what [`Stage::finish`] gives and [`Write::PutStaged`] takes.
 ///
@@ -32,13 +22,8 @@ pub struct Staged {
 #[derive(Clone)]
 enum Place {
     Memory(Bytes),
-    Chunks(Arc<RwLock<Chunks>>),
-}
-
-/// Chunks of one body, and the generation in whose file they are.
-pub(super) struct Chunks {
-    pub(super) generation: Arc<Generation>,
-    extents: Vec<Extent>,
+    /// Some of the chunks of one file; bodies that were staged together share them.
+    Chunks(Arc<Chunked>, Range<usize>),
 }
 
 impl Staged {
@@ -65,15 +50,23 @@ impl Staged {
     pub fn as_bytes(&self) -> Option<&Bytes> {
         match &self.place {
             Place::Memory(bytes) => Some(bytes),
-            Place::Chunks(_) => None,
+            Place::Chunks(..) => None,
         }
     }
 
-    /// The chunks, unless it is in memory.
-    pub(super) fn chunks(&self) -> Option<&RwLock<Chunks>> {
+    /// A body in chunks.
+    pub(super) fn in_chunks(chunks: &Arc<Chunked>, range: Range<usize>, len: u64) -> Self {
+        if len == 0 {
+            return Self::from_bytes(Bytes::new());
+        }
+        Self { len, place: Place::Chunks(Arc::clone(chunks), range) }
+    }
+
+    /// The chunks and which of them are its own, unless it is in memory.
+    pub(super) fn chunks(&self) -> Option<(&Arc<Chunked>, Range<usize>)> {
         match &self.place {
             Place::Memory(_) => None,
-            Place::Chunks(chunks) => Some(chunks),
+            Place::Chunks(chunks, range) => Some((chunks, range.clone())),
         }
     }
 }
@@ -89,7 +82,7 @@ impl PartialEq for Staged {
     fn eq(&self, other: &Self) -> bool {
         match (&self.place, &other.place) {
             (Place::Memory(a), Place::Memory(b)) => a == b,
-            (Place::Chunks(a), Place::Chunks(b)) => Arc::ptr_eq(a, b),
+            (Place::Chunks(a, a_range), Place::Chunks(b, b_range)) => Arc::ptr_eq(a, b) && a_range == b_range,
             _ => false,
         }
     }
@@ -101,7 +94,9 @@ impl Eq for Staged {}
 ///
 /// It keeps up to 1 MiB in memory. A body that stays below that is stored with its value; a longer one is appended in
 /// chunks of 1 MiB as it comes, of which nobody knows before a value names them. Each holds the writer lock for itself.
-/// What is dropped or fails leaves nothing but dead bytes, which the next compaction removes.
+/// What is dropped or fails leaves nothing but dead bytes, which the next compaction removes. With
+/// [`fast_save`](super::Options::fast_save) too, a write waits for a sync whenever 64 MiB or 5 seconds of writes are not
+/// yet on the medium.
 ///
 /// After an error nothing more can be written.
 pub struct Stage {
@@ -131,11 +126,13 @@ impl Stage {
         if !self.buffer.is_empty() {
             self.write_chunk()?;
         }
-        let place = match self.written.take() {
-            Some(chunks) => Place::Chunks(Arc::new(RwLock::new(chunks))),
-            None => Place::Memory(Bytes::new()),
-        };
-        Ok(Staged { len: self.len, place })
+        Ok(match self.written.take() {
+            Some(chunks) => {
+                let all = 0..chunks.count();
+                Staged::in_chunks(&Arc::new(Chunked::new(chunks)), all, self.len)
+            }
+            None => Staged::from_bytes(Bytes::new()),
+        })
     }
 
     /// Appends to the body.
@@ -158,11 +155,8 @@ impl Stage {
     }
 
     fn write_chunk(&mut self) -> Result<()> {
-        let chunks = match &mut self.written {
-            Some(chunks) => chunks,
-            None => self.written.insert(Chunks { generation: self.log.shared.generation(), extents: Vec::new() }),
-        };
-        chunks.append(&self.log, &self.buffer)?;
+        let chunks = self.written.get_or_insert_with(|| Chunks::none(&self.log));
+        chunks.append(&self.log, &[&self.buffer])?;
         self.buffer.clear();
         Ok(())
     }
@@ -235,82 +229,5 @@ impl io::Write for Writer {
 
     fn flush(&mut self) -> io::Result<()> {
         self.stage.flush()
-    }
-}
-
-impl Chunks {
-    /// Appends a chunk, behind those that are there.
-    fn append(&mut self, log: &Log, bytes: &[u8]) -> Result<()> {
-        let guard = self.lock(log)?;
-        let offset = guard.generation.view().position().offset + RECORD_HEADER_LEN as u64;
-        let draft = Draft::chunk(bytes);
-        let extent = Extent { offset, len: u32::try_from(bytes.len()).unwrap_or(u32::MAX), crc: draft.body_crc() };
-        // A chunk that nobody names need not be durable; the value that will name it waits for it.
-        let ticket = log.shared.apply_locked(&guard, vec![Step::Write(draft)], &UNSYNCED)?;
-        log.shared.start_background();
-        log.shared.acknowledge(guard, ticket, &UNSYNCED)?;
-        self.generation.staged_bytes.fetch_add(u64::from(extent.len), Ordering::Relaxed);
-        self.extents.push(extent);
-        Ok(())
-    }
-
-    /// What they count for in the file where they are.
-    fn bytes(&self) -> u64 {
-        self.extents.iter().map(|extent| u64::from(extent.len)).sum()
-    }
-
-    /// The lock of the file in which the chunks are; brings them there first if it has changed.
-    pub(super) fn lock(&mut self, log: &Log) -> Result<WriteGuard> {
-        loop {
-            let guard = log.shared.lock(&log.settings)?;
-            if self.are_in(&guard.generation) || planted(Bug::ChunksLeftBehind) {
-                if self.extents.is_empty() {
-                    self.generation = Arc::clone(&guard.generation);
-                }
-                return Ok(guard);
-            }
-            let generation = Arc::clone(&guard.generation);
-            drop(guard);
-            self.carry_over(log, generation)?;
-        }
-    }
-
-    /// Whether a value may name the chunks in a file: they are in it, and no CLEAR stands behind one of them.
-    pub(super) fn are_in(&self, generation: &Arc<Generation>) -> bool {
-        let Some(first) = self.extents.first() else { return true };
-        Arc::ptr_eq(&self.generation, generation) && generation.view().cleared_at() < first.offset
-    }
-
-    /// Appends the chunks anew: a compaction took those that no value names yet for dead, or a CLEAR has passed them.
-    /// They stay where they are until all of them are there, so that whoever fails can try again.
-    fn carry_over(&mut self, log: &Log, generation: Arc<Generation>) -> Result<()> {
-        let mut moved = Self { generation, extents: Vec::with_capacity(self.extents.len()) };
-        for extent in &self.extents {
-            let bytes = read_exact_at(&*self.generation.file, extent.len as usize, extent.offset)
-                .map_err(|error| Error::io("read a part of a body back", log.path(), error))?;
-            if crc32(&[&bytes]) != extent.crc {
-                let message = "a part of a body does not read back as it was written";
-                return Err(Error::new(ErrorKind::Io, message).with_path(log.path()));
-            }
-            moved.append(log, &bytes)?;
-        }
-        *self = moved;
-        Ok(())
-    }
-
-    /// The table of extents that names them.
-    pub(super) fn table(&self) -> Vec<u8> {
-        self.extents.iter().flat_map(Extent::encode).collect()
-    }
-
-    /// Behind the last of them.
-    pub(super) fn end(&self) -> u64 {
-        self.extents.iter().map(|extent| extent.offset + u64::from(extent.len)).max().unwrap_or(0)
-    }
-}
-
-impl Drop for Chunks {
-    fn drop(&mut self) {
-        self.generation.staged_bytes.fetch_sub(self.bytes(), Ordering::Relaxed);
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Loc {
 pub(super) struct View {
     base: Option<Arc<Segment>>,
     tail: HashMap<u128, Touched>,
+    /// Bytes of chunks behind the index, which opening the file passes over.
+    chunk_bytes: u64,
     /// The place of the last CLEAR, which hides an index that covers less.
     cleared_at: u64,
     position: Position,
@@ -78,6 +80,7 @@ impl View {
         Self {
             base: None,
             tail: HashMap::new(),
+            chunk_bytes: 0,
             cleared_at: 0,
             position: Position { offset: LOG_START, chain: header.crc },
             last: None,
@@ -98,6 +101,7 @@ impl View {
         Self {
             base: Some(Arc::new(segment)),
             tail: HashMap::new(),
+            chunk_bytes: 0,
             cleared_at: 0,
             position: summary.covers,
             last: (summary.last >= LOG_START).then_some(summary.last),
@@ -164,6 +168,11 @@ impl View {
         self.segment().map_or(LOG_START, |segment| segment.summary().covers.offset)
     }
 
+    /// The bytes behind the index that opening the file reads.
+    pub(super) fn tail_bytes(&self) -> u64 {
+        (self.position.offset - self.tail_start()).saturating_sub(self.chunk_bytes)
+    }
+
     /// The keys that were written behind the index.
     pub(super) fn tail_keys(&self) -> usize {
         self.tail.len()
@@ -212,14 +221,14 @@ impl View {
         self.base.as_ref().filter(|segment| !hidden(segment) || planted(Bug::ClearKeepsIndexed))
     }
 
-    /// The keys of a batch whose indexed state it replaces or removes.
-    pub(super) fn uncovers(&self, batch: &Batch) -> Vec<u128> {
+    /// The keys of a batch whose indexed state it replaces or removes, and what they become.
+    pub(super) fn uncovers(&self, batch: &Batch) -> Vec<(u128, Role)> {
         if self.visible_base().is_none() {
             return Vec::new();
         }
         let touches = |found: &&Found| matches!(found.header.kind, Kind::Put | Kind::Alias | Kind::Delete);
-        let hashes = batch.records.iter().filter(touches).map(|found| found.header.key_hash);
-        hashes.filter(|hash| !self.tail.contains_key(hash)).collect()
+        let keys = batch.records.iter().filter(touches).map(|found| (found.header.key_hash, Loc::of(found).role));
+        keys.filter(|(hash, _)| !self.tail.contains_key(hash)).collect()
     }
 
     /// Takes in the batch that ends at `position`; `replaced` is the indexed state of the keys that it `uncovers`.
@@ -253,7 +262,8 @@ impl View {
             Kind::Delete => self.touch(header.key_hash, found.offset, None, replaced),
             Kind::Clear => self.clear(found.offset),
             Kind::Seal => self.sealed = true,
-            Kind::Chunk | Kind::Index | Kind::Touch | Kind::Skipped(_) => {}
+            Kind::Chunk => self.chunk_bytes += header.total_len(),
+            Kind::Index | Kind::Touch | Kind::Skipped(_) => {}
         }
     }
 
@@ -296,6 +306,8 @@ impl View {
         debug_assert!(covers <= self.position.offset, "an index cannot be ahead of the log");
         self.tail.retain(|_, touched| touched.at >= covers);
         self.tail.shrink_to_fit();
+        // Chunks that came while the index was made count like the rest: they are few.
+        self.chunk_bytes = 0;
         self.base = Some(Arc::new(segment));
     }
 

@@ -5,7 +5,7 @@ use super::{
     disk::{DiskFile, read_at},
     layout::{LOG_START, RECORD_HEADER_LEN},
     plant::{Bug, planted},
-    record::{RecordFault, RecordHeader},
+    record::{Kind, RecordFault, RecordHeader},
 };
 use std::io;
 
@@ -49,7 +49,10 @@ pub(super) enum End {
 pub(super) enum Look {
     /// At headers: what a running process does to see what others have appended.
     Headers,
-    /// At every checksum: what opening a file does, since after a crash any sector may be missing.
+    /// At every checksum that decides what is there, since after a crash any sector may be missing: what opening a file
+    /// does. That of a chunk decides nothing; reading the value that names it verifies it.
+    Opening,
+    /// At every checksum.
     Everything,
 }
 
@@ -67,9 +70,9 @@ impl<'a> Walk<'a> {
     pub(super) fn new(file: &'a dyn DiskFile, file_id: u64, size: u64, from: Position, look: Look) -> Self {
         let block_len = match look {
             Look::Headers => 64 << 10,
-            Look::Everything => 1 << 20,
+            Look::Opening | Look::Everything => 1 << 20,
         };
-        let blocks = Blocks { file, size, block_len, at: 0, bytes: Vec::new() };
+        let blocks = Blocks { file, size, block_len, sparse: false, at: 0, bytes: Vec::new() };
         Self { blocks, file_id, look, position: from, reached: from.offset }
     }
 
@@ -86,16 +89,25 @@ impl<'a> Walk<'a> {
     /// The next complete batch.
     pub(super) fn next_batch(&mut self) -> Result<Batch, End> {
         let mut batch = Batch::default();
+        // So many of its records have been looked at. Chunks are once something else stands in their batch.
+        let (mut checked, mut only_chunks) = (0, true);
         let mut at = self.position;
         loop {
             let found = match self.record(at) {
                 Err(End::Clean) if !batch.records.is_empty() => return Err(End::Torn),
                 result => result?,
             };
-            if self.look == Look::Everything && !planted(Bug::BodiesUnchecked) && !self.is_sound(&found) {
-                batch.unsound.push(found.offset);
-            }
             batch.records.push(found);
+            only_chunks &= found.header.kind == Kind::Chunk;
+            self.blocks.sparse = only_chunks && self.look == Look::Opening;
+            if self.judges(only_chunks) {
+                for found in batch.records.get(checked..).unwrap_or_default() {
+                    if !self.is_sound(found) {
+                        batch.unsound.push(found.offset);
+                    }
+                }
+                checked = batch.records.len();
+            }
             self.reached = found.offset + found.header.total_len();
             at = Position { offset: found.offset + found.header.total_len(), chain: found.header.header_crc };
             if !found.header.more() || planted(Bug::MoreIgnored) {
@@ -103,6 +115,16 @@ impl<'a> Walk<'a> {
                 return Ok(batch);
             }
         }
+    }
+
+    /// Whether it matters if what a batch holds so far is sound.
+    fn judges(&self, only_chunks: bool) -> bool {
+        let wanted = match self.look {
+            Look::Headers => false,
+            Look::Opening => !only_chunks,
+            Look::Everything => true,
+        };
+        wanted && !planted(Bug::BodiesUnchecked)
     }
 
     fn record(&mut self, at: Position) -> Result<Found, End> {
@@ -142,11 +164,16 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// What is read at once where the next record is far.
+const SPARSE_LEN: usize = 4096;
+
 /// Reads a file in large blocks, each once.
 struct Blocks<'a> {
     file: &'a dyn DiskFile,
     size: u64,
     block_len: usize,
+    /// Whether records are passed over, so that what follows one of them is all that is wanted.
+    sparse: bool,
     at: u64,
     bytes: Vec<u8>,
 }
@@ -163,7 +190,8 @@ impl Blocks<'_> {
         }
         self.bytes.clear();
         self.at = offset;
-        let block = self.block_len.min(usize::try_from(rest).unwrap_or(usize::MAX));
+        let block = if self.sparse { len.max(SPARSE_LEN) } else { self.block_len };
+        let block = block.min(usize::try_from(rest).unwrap_or(usize::MAX));
         if read_at(self.file, &mut self.bytes, block, offset).is_err() && self.bytes.len() < len {
             // What cannot be read may lie behind what is asked for.
             self.bytes.clear();

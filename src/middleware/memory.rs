@@ -6,13 +6,13 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
-    io::Write,
+    io::Read,
     net::{Ipv4Addr, SocketAddr},
 };
 
 use http::{
-    HeaderMap, Request, Response, StatusCode, Uri,
-    header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, LOCATION, TRANSFER_ENCODING},
+    HeaderMap, HeaderName, Request, Response, StatusCode, Uri,
+    header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, TRANSFER_ENCODING},
 };
 use ureq::{
     Agent, Body, Error, RequestExt,
@@ -24,15 +24,24 @@ use ureq::{
 };
 
 use super::replaying_agent;
+use crate::ResponseStream;
 
 /// The answers, first one first.
 #[derive(Default)]
-pub(super) struct Script(VecDeque<Vec<u8>>);
+pub(super) struct Script(VecDeque<Answer>);
+
+struct Answer {
+    head: Vec<u8>,
+    body: Option<ResponseStream>,
+}
 
 thread_local! {
     /// What the connections that are made next in this thread bring.
-    static PLAYING: RefCell<VecDeque<Vec<u8>>> = const { RefCell::new(VecDeque::new()) };
+    static PLAYING: RefCell<VecDeque<Answer>> = const { RefCell::new(VecDeque::new()) };
 }
+
+/// What is about a connection that is not here.
+const OF_THE_CONNECTION: [HeaderName; 2] = [CONNECTION, TRANSFER_ENCODING];
 
 impl Script {
     pub(super) fn new() -> Self {
@@ -41,22 +50,33 @@ impl Script {
 
     /// A redirect to somewhere.
     pub(super) fn redirect(&mut self, status: StatusCode, headers: &HeaderMap, target: &str) {
-        // They are about a body that is not here, and a connection that is not either.
-        let unfit = [CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, LOCATION, TRANSFER_ENCODING];
-        let mut answer = head(status);
+        // Those of its body are left out with that.
+        let unfit = [CONTENT_ENCODING, CONTENT_LENGTH, LOCATION];
+        let mut head = status_line(status);
         for (name, value) in headers.iter().filter(|(name, _)| !unfit.contains(name)) {
-            write(&mut answer, name.as_str(), value.as_bytes());
+            write(&mut head, name, value.as_bytes());
         }
-        write(&mut answer, "location", target.as_bytes());
-        answer.extend_from_slice(b"\r\n");
-        self.0.push_back(answer);
+        write(&mut head, &LOCATION, target.as_bytes());
+        write(&mut head, &CONTENT_LENGTH, b"0");
+        head.extend_from_slice(b"\r\n");
+        self.0.push_back(Answer { head, body: None });
     }
 
-    /// The end of the way.
-    pub(super) fn last(&mut self, status: StatusCode) {
-        let mut answer = head(status);
-        answer.extend_from_slice(b"\r\n");
-        self.0.push_back(answer);
+    /// The end of the way. Text that was turned into UTF-8 before is not to be turned again.
+    pub(super) fn last(&mut self, stream: ResponseStream, is_transcoded: bool) {
+        let mut head = status_line(stream.status());
+        for (name, value) in stream.headers() {
+            let value = match value.as_bytes() {
+                // What stands behind the type is what says how to turn it.
+                value if is_transcoded && name == CONTENT_TYPE => {
+                    value.split(|byte| *byte == b';').next().unwrap_or(value)
+                }
+                value => value,
+            };
+            write(&mut head, name, value);
+        }
+        head.extend_from_slice(b"\r\n");
+        self.0.push_back(Answer { head, body: Some(stream) });
     }
 
     /// What the agent of the request makes of it, and whether it went all the way.
@@ -71,13 +91,17 @@ impl Script {
     }
 }
 
-fn head(status: StatusCode) -> Vec<u8> {
-    format!("HTTP/1.1 {} -\r\ncontent-length: 0\r\nconnection: close\r\n", status.as_u16()).into_bytes()
+/// The body ends with the connection, unless its length is known.
+fn status_line(status: StatusCode) -> Vec<u8> {
+    format!("HTTP/1.1 {} -\r\nconnection: close\r\n", status.as_u16()).into_bytes()
 }
 
-fn write(answer: &mut Vec<u8>, name: &str, value: &[u8]) {
-    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
-        answer.extend_from_slice(part);
+fn write(head: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+    if OF_THE_CONNECTION.contains(name) {
+        return;
+    }
+    for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
+        head.extend_from_slice(part);
     }
 }
 
@@ -94,15 +118,17 @@ impl Connector for Memory {
 
     fn connect(&self, _: &ConnectionDetails, _: Option<()>) -> Result<Option<Played>, Error> {
         const BUFFER: usize = 16 << 10;
-        let answer = PLAYING.with_borrow_mut(VecDeque::pop_front).ok_or(Error::ConnectionFailed)?;
-        let room = answer.len().max(BUFFER);
-        Ok(Some(Played { buffers: LazyBuffers::new(room, BUFFER), answer: Some(answer) }))
+        let Answer { head, body } = PLAYING.with_borrow_mut(VecDeque::pop_front).ok_or(Error::ConnectionFailed)?;
+        // A head has to fit in whole.
+        let room = head.len().max(BUFFER);
+        Ok(Some(Played { buffers: LazyBuffers::new(room, BUFFER), head: Some(head), body }))
     }
 }
 
 struct Played {
     buffers: LazyBuffers,
-    answer: Option<Vec<u8>>,
+    head: Option<Vec<u8>>,
+    body: Option<ResponseStream>,
 }
 
 impl std::fmt::Debug for Played {
@@ -121,14 +147,17 @@ impl Transport for Played {
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
-        let Some(answer) = self.answer.take() else { return Ok(false) };
-        let mut room = self.buffers.input_append_buf();
-        let n = room.len().min(answer.len());
-        room.write_all(answer.get(..n).unwrap_or_default())?;
+        let room = self.buffers.input_append_buf();
+        let n = match (self.head.take(), &mut self.body) {
+            (Some(head), _) => {
+                let room = room.get_mut(..head.len()).ok_or(Error::ConnectionFailed)?;
+                room.copy_from_slice(&head);
+                head.len()
+            }
+            (None, Some(body)) => body.read(room)?,
+            (None, None) => 0,
+        };
         self.buffers.input_appended(n);
-        if let Some(rest) = answer.get(n..).filter(|rest| !rest.is_empty()) {
-            self.answer = Some(rest.to_vec());
-        }
         Ok(n > 0)
     }
 

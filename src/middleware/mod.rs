@@ -8,7 +8,7 @@ use std::{fmt, io::Read, sync::OnceLock};
 use bytes::Bytes;
 use http::{
     Request, Response,
-    header::{CONTENT_LENGTH, CONTENT_TYPE},
+    header::{CONTENT_ENCODING, CONTENT_LENGTH},
 };
 use ureq::{
     Agent, Body, SendBody,
@@ -38,6 +38,7 @@ use one_call::{Called, OneCall};
 ///   headers. Those of requests with a body are sent and not stored.
 /// * What ureq has decoded (its features `gzip`, `brotli`, `charset`) is stored decoded, as it removes the headers that
 ///   say so.
+/// * Whether the agent verifies certificates cannot be seen here. One that does not should have a cache of its own.
 /// * A failure of larder is [`ureq::Error::Other`] with a [`larder::Error`](crate::Error) in it.
 ///
 /// ```
@@ -70,13 +71,15 @@ use one_call::{Called, OneCall};
 /// [`from_cache`]: CacheMiddleware::from_cache
 #[must_use]
 pub fn middleware(session: CachedSession) -> CacheMiddleware {
-    CacheMiddleware { session }
+    CacheMiddleware { caching: session.for_caching(), session }
 }
 
 /// The cache of a session as a middleware of ureq: [`larder::middleware`](middleware()).
 #[derive(Clone)]
 pub struct CacheMiddleware {
     session: CachedSession,
+    /// The same without its own way to send requests.
+    caching: CachedSession,
 }
 
 /// Beside the answer: whether it came from the cache.
@@ -99,13 +102,13 @@ impl CacheMiddleware {
 
 impl fmt::Debug for CacheMiddleware {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CacheMiddleware").field("session", &self.session).finish()
+        f.debug_struct("CacheMiddleware").field("session", &self.session).finish_non_exhaustive()
     }
 }
 
 impl Middleware for CacheMiddleware {
     fn handle(&self, request: Request<SendBody>, next: MiddlewareNext) -> Result<Response<Body>, ureq::Error> {
-        if !self.session.takes_part(request.method()) {
+        if !self.caching.takes_part(request.method()) {
             return next.handle(request);
         }
         let (parts, body) = request.into_parts();
@@ -113,7 +116,7 @@ impl Middleware for CacheMiddleware {
         body.into_reader().read_to_end(&mut bytes)?;
         let asked = Request::from_parts(parts.clone(), Bytes::from(bytes));
         let call = OneCall::new(Request::from_parts(parts.clone(), ()), next);
-        match self.session.run_through(&call, asked) {
+        match self.caching.run_through(&call, asked) {
             Ok(stream) => answer(&Request::from_parts(parts, ()), stream),
             Err(error) => match call.into_result() {
                 Called::Not => Err(ureq::Error::Other(Box::new(error))),
@@ -124,7 +127,7 @@ impl Middleware for CacheMiddleware {
     }
 }
 
-/// The answer as the agent would give it: what it makes of the same heads, and the body.
+/// The answer as the agent would give it: what it makes of the same answers when they come from memory.
 fn answer(request: &Request<()>, stream: ResponseStream) -> Result<Response<Body>, ureq::Error> {
     let hops = stream.history();
     let mut script = Script::new();
@@ -132,40 +135,19 @@ fn answer(request: &Request<()>, stream: ResponseStream) -> Result<Response<Body
         let target = hops.get(n + 1).map_or(stream.url(), |next| next.url());
         script.redirect(hop.status(), hop.headers(), target);
     }
-    script.last(stream.status());
     let from_cache = FromCache(stream.from_cache());
-    let (mut replayed, to_the_end) = script.run(request)?;
-    replayed.extensions_mut().insert(from_cache);
-    if !to_the_end {
-        return Ok(replayed);
+    let mut headers = stream.headers().clone();
+    script.last(stream, transcodes());
+    let (mut response, to_the_end) = script.run(request)?;
+    response.extensions_mut().insert(from_cache);
+    if to_the_end {
+        // Where ureq decodes it removes the headers that say so.
+        if !response.headers().contains_key(CONTENT_ENCODING) && headers.remove(CONTENT_ENCODING).is_some() {
+            headers.remove(CONTENT_LENGTH);
+        }
+        *response.headers_mut() = headers;
     }
-    let (mut parts, _) = replayed.into_parts();
-    parts.status = stream.status();
-    parts.headers.clone_from(stream.headers());
-    Ok(Response::from_parts(parts, body(stream)))
-}
-
-/// A body that says of itself what the one of the network said.
-fn body(stream: ResponseStream) -> Body {
-    let mut builder = Body::builder();
-    let content_type = stream.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (mime_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
-    if !mime_type.is_empty() {
-        builder = builder.mime_type(mime_type.trim());
-    }
-    let charset = parameters.split(';').filter_map(|parameter| parameter.split_once('='));
-    let charset = charset.into_iter().find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
-    if let Some((_, charset)) = charset
-        && !transcodes()
-    {
-        builder = builder.charset(charset.trim().trim_matches('"'));
-    }
-    // Of a body that is stored the length is known; the header may be of one that was not sent.
-    let length = stream.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    match length {
-        Some(length) => builder.limit(length).reader(stream),
-        None => builder.reader(stream),
-    }
+    Ok(response)
 }
 
 /// Whether ureq was built to turn text into UTF-8 on the way (its feature `charset`): what is stored is that then, and

@@ -4,6 +4,7 @@ pub(crate) mod exchange;
 mod expire;
 mod json;
 pub(crate) mod key;
+mod multipart;
 pub(crate) mod normalize;
 pub(crate) mod partition;
 pub(crate) mod redact;

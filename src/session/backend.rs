@@ -19,24 +19,42 @@ use crate::{
 
 /// Where a session keeps its responses.
 ///
-/// It can be read from a setting by its name, which is what [`Display`](fmt::Display) shows:
+/// It can be read from a setting: by its name (`log`, `memory`, `sqlite`, `redis`, `mongodb`), or by a name and a place
+/// (`log:PATH`, `sqlite:PATH`, `redis://HOST:PORT/DB`, `redis-cluster://HOST:PORT,HOST:PORT`, `mongodb://HOST:PORT`).
 ///
 /// ```
 /// use larder::Backend;
 ///
 /// assert_eq!("memory".parse::<Backend>()?.to_string(), "memory");
-/// assert!("sqlite3".parse::<Backend>().unwrap_err().to_string().contains("log, memory"));
+/// assert_eq!("sqlite:dir/cache.sqlite".parse::<Backend>()?.to_string(), "sqlite:dir/cache.sqlite");
+/// assert!("sqlite3".parse::<Backend>().unwrap_err().to_string().contains("log, memory, sqlite, redis, mongodb"));
 /// assert_eq!(serde_json::from_str::<Backend>("\"log\"")?.to_string(), "log");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum Backend {
-    /// One file on disk, which survives the process and is shared with others. The default.
+    /// One file on disk, `NAME.larder`, which survives the process and is shared with others. The default.
     #[default]
     Log,
     /// The memory of the process: gone with the last clone of the session.
     Memory,
+    /// An SQLite file, `NAME.sqlite`, with the tables of Python's requests-cache; feature `sqlite`.
+    Sqlite,
+    /// A Redis server ([`redis_url`](super::CachedSessionBuilder::redis_url)), in the keys `NAME:...`; feature
+    /// `redis`. A cluster needs the feature `redis-cluster`.
+    Redis,
+    /// A MongoDB server ([`mongo_uri`](super::CachedSessionBuilder::mongo_uri)), in the database NAME; feature
+    /// `mongodb`.
+    Mongo,
+    /// As [`Log`](Self::Log), in this file, whatever the name of the session.
+    LogAt(PathBuf),
+    /// As [`Sqlite`](Self::Sqlite), in this file, whatever the name of the session.
+    SqliteAt(PathBuf),
+    /// As [`Redis`](Self::Redis), on this server.
+    RedisAt(String),
+    /// As [`Mongo`](Self::Mongo), on this server.
+    MongoAt(String),
     /// A store of your own; made by [`Backend::custom`].
     Custom(Arc<dyn Store>),
 }
@@ -46,24 +64,37 @@ impl Backend {
     pub fn custom(store: impl Store + 'static) -> Self {
         Self::Custom(Arc::new(store))
     }
+
+    /// The name, and the place if one was given.
+    fn parts(&self) -> (&'static str, Option<String>) {
+        match self {
+            Self::Log => ("log", None),
+            Self::Memory => ("memory", None),
+            Self::Sqlite => ("sqlite", None),
+            Self::Redis => ("redis", None),
+            Self::Mongo => ("mongodb", None),
+            Self::LogAt(path) => ("log", Some(format!("log:{}", path.display()))),
+            Self::SqliteAt(path) => ("sqlite", Some(format!("sqlite:{}", path.display()))),
+            Self::RedisAt(url) => ("redis", Some(url.clone())),
+            Self::MongoAt(uri) => ("mongodb", Some(uri.clone())),
+            Self::Custom(_) => ("custom", None),
+        }
+    }
 }
 
+/// As it is written in a setting, without the credentials of a URL.
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Log => "log",
-            Self::Memory => "memory",
-            Self::Custom(_) => "custom",
-        })
+        let (name, place) = self.parts();
+        f.write_str(&place.map_or_else(|| name.to_owned(), |place| without_credentials(&place)))
     }
 }
 
 impl fmt::Debug for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Log => f.write_str("Log"),
-            Self::Memory => f.write_str("Memory"),
             Self::Custom(store) => f.debug_tuple("Custom").field(store).finish(),
+            _ => write!(f, "Backend({self})"),
         }
     }
 }
@@ -71,43 +102,69 @@ impl fmt::Debug for Backend {
 impl FromStr for Backend {
     type Err = Error;
 
-    /// Reads a name in any case.
+    /// Reads a name in any case, or a name and a place. Whether the backend is part of this build is seen when a
+    /// session is built.
     ///
     /// # Errors
     ///
-    /// [`NotBuiltIn`](ErrorKind::NotBuiltIn) for a backend that is not part of this build,
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for a name that is not known.
-    fn from_str(name: &str) -> Result<Self> {
-        match name.to_ascii_lowercase().as_str() {
-            "log" => Ok(Self::Log),
-            "memory" => Ok(Self::Memory),
-            "sqlite" | "redis" | "mongo" | "mongodb" => Err(Error::new(
-                ErrorKind::NotBuiltIn,
-                format!(
-                    "the backend `{name}` is not part of this build; use log or memory, or give a store of your own"
-                ),
-            )),
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for a name that is not known, or a place that is empty.
+    fn from_str(text: &str) -> Result<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "log" | "larder" => return Ok(Self::Log),
+            "memory" => return Ok(Self::Memory),
+            "sqlite" => return Ok(Self::Sqlite),
+            "redis" => return Ok(Self::Redis),
+            "mongo" | "mongodb" => return Ok(Self::Mongo),
+            _ => {}
+        }
+        let (scheme, place) = text.split_once(':').unwrap_or((text, ""));
+        let scheme = scheme.to_ascii_lowercase();
+        let server = place.strip_prefix("//").filter(|host| !host.is_empty());
+        match (scheme.as_str(), server) {
+            ("log", _) if !place.is_empty() => Ok(Self::LogAt(place.into())),
+            ("sqlite", _) if !place.is_empty() => Ok(Self::SqliteAt(place.into())),
+            ("redis" | "rediss" | "redis-cluster" | "redis+unix", Some(_)) => Ok(Self::RedisAt(text.to_owned())),
+            ("mongodb" | "mongodb+srv", Some(_)) => Ok(Self::MongoAt(text.to_owned())),
             _ => {
-                let name: String = name.chars().take(40).collect();
-                let message = format!("there is no backend `{}`; known are log, memory", name.escape_debug());
+                let name: String = without_credentials(text).chars().take(40).collect();
+                let message = format!(
+                    "there is no backend `{}`; known are log, memory, sqlite, redis, mongodb, and with a place \
+                     log:PATH, sqlite:PATH, redis://HOST:PORT, redis-cluster://HOST:PORT,HOST:PORT, mongodb://HOST:PORT",
+                    name.escape_debug()
+                );
                 Err(Error::new(ErrorKind::InvalidInput, message))
             }
         }
     }
 }
 
-/// As its name, so that a settings file can say `backend = "log"`.
+/// The user and password of a URL are nobody's business.
+fn without_credentials(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let end = rest.find('/').unwrap_or(rest.len());
+            let (authority, path) = rest.split_at(end);
+            let hosts =
+                authority.rsplit_once('@').map_or(authority.to_owned(), |(_, hosts)| format!("REDACTED@{hosts}"));
+            format!("{scheme}://{hosts}{path}")
+        }
+        None => url.to_owned(),
+    }
+}
+
+/// As its name or its place, so that a settings file can say `backend = "log"`.
 impl<'de> Deserialize<'de> for Backend {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 
+/// As it is read; a URL with its credentials.
 impl Serialize for Backend {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        match self {
-            Self::Custom(_) => Err(ser::Error::custom("a store of your own has no name to be written down")),
-            Self::Log | Self::Memory => serializer.collect_str(self),
+        match self.parts() {
+            ("custom", _) => Err(ser::Error::custom("a store of your own has no name to be written down")),
+            (name, place) => serializer.serialize_str(place.as_deref().unwrap_or(name)),
         }
     }
 }
@@ -140,20 +197,20 @@ pub(super) fn open_log(path: &Path, options: Options, settings: &Settings) -> Re
     let on_damage = if read_only || settings.strict { OnDamage::Error } else { OnDamage::Quarantine };
     let options = options.read_only(read_only).on_damage(on_damage);
     LogStore::open(path, options).map_err(|error| {
-        if !(read_only && error.kind() == ErrorKind::Io && matches!(path.try_exists(), Ok(false))) {
-            return error;
-        }
-        let advice = if settings.rules.mode == Mode::Offline {
-            "run once with Mode::Cache"
-        } else {
-            "run once without read_only"
-        };
-        Error::new(ErrorKind::Io, format!("nothing is recorded there yet; {advice}")).with_path(path).with_source(error)
+        let missing = read_only && error.kind() == ErrorKind::Io && matches!(path.try_exists(), Ok(false));
+        if missing { nothing_recorded(path, settings).with_source(error) } else { error }
     })
 }
 
+/// The error of a file that would only be read, and is not there.
+pub(super) fn nothing_recorded(path: &Path, settings: &Settings) -> Error {
+    let offline = settings.rules.mode == Mode::Offline;
+    let advice = if offline { "run once with Mode::Cache" } else { "run once without read_only" };
+    Error::new(ErrorKind::Io, format!("nothing is recorded there yet; {advice}")).with_path(path)
+}
+
 /// Makes the folders that a file needs, for the user alone.
-fn create_folder_of(path: &Path) -> Result<()> {
+pub(super) fn create_folder_of(path: &Path) -> Result<()> {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => fs::DirBuilder::new()
             .recursive(true)
@@ -209,18 +266,40 @@ mod tests {
     }
 
     #[test]
-    fn backends_are_read_by_name() {
-        for (name, kind) in [
-            ("sqlite", ErrorKind::NotBuiltIn),
-            ("Redis", ErrorKind::NotBuiltIn),
-            ("mongo", ErrorKind::NotBuiltIn),
-            ("mongodb", ErrorKind::NotBuiltIn),
-            ("", ErrorKind::InvalidInput),
-            ("logg", ErrorKind::InvalidInput),
+    fn backends_are_read_by_name_and_by_place() {
+        for text in [
+            "log",
+            "memory",
+            "sqlite",
+            "redis",
+            "mongodb",
+            "log:a/b.larder",
+            "sqlite:/a/b.sqlite",
+            "redis://h:1/2",
+            "redis-cluster://a:1,b:2",
+            "mongodb://h:1",
         ] {
-            assert_eq!(name.parse::<Backend>().unwrap_err().kind(), kind, "{name}");
+            let backend = text.parse::<Backend>().unwrap();
+            assert_eq!(backend.to_string(), text);
+            assert_eq!(serde_json::to_string(&backend).unwrap(), format!("\"{text}\""));
         }
         assert!(matches!("LOG".parse(), Ok(Backend::Log)));
+        assert!(matches!("mongo".parse(), Ok(Backend::Mongo)));
+        for text in ["", "logg", "log:", "sqlite:", "redis:", "redis://", "redis:6379", "mongodb://", "http://x"] {
+            let error = text.parse::<Backend>().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{text}");
+            assert!(error.to_string().contains("log, memory, sqlite, redis, mongodb"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_credentials_of_a_server_are_written_into_settings_only() {
+        let text = "redis://me:pass@word@host:1/0";
+        let backend = text.parse::<Backend>().unwrap();
+        assert_eq!(backend.to_string(), "redis://REDACTED@host:1/0");
+        assert!(!format!("{backend:?}").contains("word"));
+        assert_eq!(serde_json::to_string(&backend).unwrap(), format!("\"{text}\""));
+        assert!(!"http://me:secret@host".parse::<Backend>().unwrap_err().to_string().contains("secret"));
     }
 
     #[test]

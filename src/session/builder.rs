@@ -4,24 +4,33 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method,
+    header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, USER_AGENT},
+};
+use ureq::config::AutoHeaderValue;
 
 use super::{
-    Backend, Cache, CachedSession, Request, Response, Timeout,
-    backend::{file_path, open_log, user_cache_dir},
+    Backend, Cache, CachedSession, Request, Response, Timeout, Transport,
+    auth::Auth,
+    backend::user_cache_dir,
     cache::PartitionBy,
+    client::UreqTransport,
+    delivery::{Delivery, secret_value},
+    environment::Environment,
+    open::{Place, Servers},
+    pairs::HeaderPair,
     put_aside::PutAside,
-    read_only::ReadOnly,
     request::{header, invalid, with_defaults},
     settings::Settings,
-    transport::{Transport, UreqTransport},
 };
 use crate::{
     Error, Expire, Mode, Result,
     log::{self, SystemClock},
-    store::{MemoryStore, Store},
+    store::Store,
 };
 
 /// Builds a [`CachedSession`].
@@ -46,10 +55,13 @@ pub struct CachedSessionBuilder {
     name: PathBuf,
     backend: Backend,
     location: Option<PathBuf>,
-    extension: String,
+    extension: Option<String>,
+    servers: Servers,
     log: log::Options,
-    settings: Settings,
+    pub(super) settings: Settings,
     transport: Option<Arc<dyn Transport>>,
+    agent_config: Option<ureq::config::Config>,
+    trust_env: bool,
     error: Option<Error>,
 }
 
@@ -59,10 +71,13 @@ impl CachedSessionBuilder {
             name: name.to_owned(),
             backend: Backend::default(),
             location: None,
-            extension: "larder".to_owned(),
+            extension: None,
+            servers: Servers::default(),
             log: log::Options::new(),
             settings: Settings::default(),
             transport: None,
+            agent_config: None,
+            trust_env: true,
             error: None,
         }
     }
@@ -89,16 +104,45 @@ impl CachedSessionBuilder {
         self
     }
 
-    /// The extension of the file, `larder` unless set.
+    /// The extension of the file; `larder` or `sqlite` unless set, by the backend.
     pub fn extension(mut self, extension: impl Into<String>) -> Self {
-        self.extension = extension.into();
+        self.extension = Some(extension.into());
         self
     }
 
     /// Saves return without waiting for the disk: much faster, and a power cut may take the last of them. Off unless
-    /// set. The file stays intact either way.
+    /// set. A log stays intact either way; an SQLite file may be damaged by that power cut.
     pub fn fast_save(mut self, fast: bool) -> Self {
         self.log = self.log.fast_save(fast);
+        self
+    }
+
+    /// The server of [`Backend::Redis`], such as `redis://127.0.0.1:6379/0`, which is where it is unless set. User and
+    /// password may stand before the host. Several addresses, parted by commas behind `redis-cluster://`, are nodes of
+    /// a cluster (feature `redis-cluster`).
+    pub fn redis_url(mut self, url: impl Into<String>) -> Self {
+        self.servers.redis_url = Some(url.into());
+        self
+    }
+
+    /// The server of [`Backend::Mongo`]: a connection string such as `mongodb://127.0.0.1:27017`, which is where it is
+    /// unless set.
+    pub fn mongo_uri(mut self, uri: impl Into<String>) -> Self {
+        self.servers.mongo_uri = Some(uri.into());
+        self
+    }
+
+    /// How long one operation waits for a Redis or MongoDB server: to connect, and for each answer; 3 seconds unless
+    /// set. A server that has just kept somebody waiting that long is waited for a quarter of a second only, until
+    /// it answers again, so that a request is held up once.
+    pub fn store_timeout(mut self, limit: Duration) -> Self {
+        self.servers.timeout = Some(limit);
+        self
+    }
+
+    /// How many connections to a Redis or MongoDB server are open at most; 16 unless set.
+    pub fn pool_size(mut self, connections: u32) -> Self {
+        self.servers.pool_size = Some(connections);
         self
     }
 
@@ -180,11 +224,104 @@ impl CachedSessionBuilder {
         self
     }
 
-    /// Adds a query parameter to every request that has none of its name.
-    #[expect(clippy::needless_pass_by_value, reason = "callers write 2, not &2")]
-    pub fn query(mut self, name: impl AsRef<str>, value: impl ToString) -> Self {
-        self.settings.query.push((name.as_ref().to_owned(), value.to_string()));
+    /// The same for several: a [`HeaderMap`], or pairs of name and value.
+    pub fn headers<P: HeaderPair>(mut self, headers: impl IntoIterator<Item = P>) -> Self {
+        let mut last = None;
+        for pair in headers {
+            match pair.header_pair(last.as_ref()) {
+                Ok((name, value)) => {
+                    self.settings.headers.append(name.clone(), value);
+                    last = Some(name);
+                }
+                Err(error) => self.fail(invalid(error)),
+            }
+        }
         self
+    }
+
+    /// Leaves a header out that every request would carry otherwise: `User-Agent`, `Accept` or `Accept-Encoding`.
+    pub fn remove_header(mut self, name: impl TryInto<HeaderName>) -> Self {
+        match name.try_into() {
+            Ok(name) => {
+                self.settings.headers.remove(&name);
+                self.settings.removed.push(name);
+            }
+            Err(_) => self.fail(invalid("a header name holds characters that HTTP does not allow")),
+        }
+        self
+    }
+
+    /// Keeps the cookies that answers set, those of redirects too, and sends them back as RFC 6265 says. Off unless set.
+    /// Needs the feature `cookies`.
+    ///
+    /// A hit leaves them alone in [`Mode::Cache`], and sets them again in the replay modes. As cookies are credentials,
+    /// they make a partition of the cache: a request with another cookie than before gets an answer of its own, unless
+    /// [`partition`](Self::partition) or [`share_across_credentials`](Self::share_across_credentials) says otherwise.
+    #[cfg_attr(not(feature = "cookies"), expect(unused_mut, reason = "there is no jar in this build"))]
+    pub fn cookies(mut self, keep: bool) -> Self {
+        #[cfg(feature = "cookies")]
+        {
+            let jar = self.settings.jar.take();
+            self.settings.jar = keep.then(|| jar.unwrap_or_default());
+        }
+        #[cfg(not(feature = "cookies"))]
+        if keep {
+            let message = "cookies(true) needs the feature `cookies`, which is not compiled in";
+            self.fail(Error::new(crate::ErrorKind::NotBuiltIn, message));
+        }
+        self
+    }
+
+    /// Keeps cookies in this jar, which may hold some already and may be shared; see [`cookies`](Self::cookies).
+    #[cfg(feature = "cookies")]
+    pub fn cookie_jar(mut self, jar: super::CookieJar) -> Self {
+        self.settings.jar = Some(jar);
+        self
+    }
+
+    /// Whether the environment is looked at when the session is built; yes unless set.
+    ///
+    /// It can name proxies ([`Proxies`](super::Proxies)), the certificates to trust ([`Verify::On`](super::Verify::On))
+    /// and, by the netrc file (`NETRC`, else `~/.netrc`), user and password for hosts that are asked without any.
+    pub fn trust_env(mut self, trust: bool) -> Self {
+        self.trust_env = trust;
+        self
+    }
+
+    /// The settings of the built-in client: connections, time-outs, TLS, sizes, middleware, those of an existing
+    /// `ureq::Agent` by `agent.config().clone()`.
+    ///
+    /// Some have to be as the session needs them, whatever is set: redirects, statuses as errors, the history of URLs and
+    /// methods that are not standard are left to the session. `user_agent`, `accept` and `accept_encoding` become
+    /// headers of the session. A proxy is used where no other is named; ureq asks it for tunnels, for `http://` too, and
+    /// one that ureq has read from the environment is not used, as the session reads it itself. `tls_config` counts where
+    /// [`verify`](Self::verify) is on and there is no [`client_cert`](Self::client_cert), and then instead of the
+    /// certificates of the environment; where it does not count, neither does `middleware`. Time-outs of session and
+    /// request go before its own, and `timeout_global` is for each hop.
+    ///
+    /// It says nothing to another [`transport`](Self::transport).
+    pub fn agent_config(mut self, config: ureq::config::Config) -> Self {
+        self.agent_config = Some(config);
+        self
+    }
+
+    pub(super) fn secret(mut self, value: String) -> Self {
+        match secret_value(value) {
+            Ok(value) => drop(self.settings.headers.insert(AUTHORIZATION, value)),
+            Err(error) => self.fail(error),
+        }
+        self.settings.delivery.auth = None;
+        self
+    }
+
+    pub(super) fn authenticated(mut self, auth: Auth) -> Self {
+        self.settings.headers.remove(AUTHORIZATION);
+        self.settings.delivery.auth = Some(auth);
+        self
+    }
+
+    pub(super) fn delivery(&mut self) -> &mut Delivery {
+        &mut self.settings.delivery
     }
 
     /// Names by hand who the responses are for, instead of telling by the credentials of each request: for tokens
@@ -296,7 +433,9 @@ impl CachedSessionBuilder {
     ///
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a setting that cannot be; what opening the file meets:
     /// [`NotALarder`](crate::ErrorKind::NotALarder), [`NewerFormat`](crate::ErrorKind::NewerFormat),
-    /// [`Busy`](crate::ErrorKind::Busy), [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Io`](crate::ErrorKind::Io).
+    /// [`Busy`](crate::ErrorKind::Busy), [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Io`](crate::ErrorKind::Io);
+    /// [`NotBuiltIn`](crate::ErrorKind::NotBuiltIn) for a backend whose feature is missing. A server is not asked
+    /// before the first request.
     pub fn build(mut self) -> Result<CachedSession> {
         if let Some(error) = self.error.take() {
             return Err(error);
@@ -304,15 +443,43 @@ impl CachedSessionBuilder {
         self.check()?;
         // A recording is replayed as it is: whatever happens, it stays that way.
         self.settings.read_only |= self.settings.rules.mode == Mode::Offline;
-        self.settings.plain_headers = Arc::new(with_defaults(HeaderMap::new(), &self.settings.headers));
+        self.take_environment();
+        self.settings.plain_headers = Arc::new(with_defaults(HeaderMap::new(), &self.settings, &[]));
         let (store, put_aside) = self.open()?;
         let cache = Cache::new(store, Arc::new(SystemClock))?;
-        let transport = self.transport.unwrap_or_else(|| Arc::new(UreqTransport::new()));
+        let transport = self.transport.unwrap_or_else(|| Arc::new(UreqTransport::new(self.agent_config)));
         Ok(CachedSession::assemble(self.settings, cache, transport, put_aside))
+    }
+
+    /// Reads what the environment says, and what the user's settings of ureq say about headers.
+    fn take_environment(&mut self) {
+        if self.trust_env {
+            let mut environment = Environment::read();
+            if self.agent_config.is_some() {
+                environment.certificates = None;
+            }
+            self.settings.environment = Arc::new(environment);
+        }
+        let Some(config) = &self.agent_config else { return };
+        let values =
+            [(USER_AGENT, config.user_agent()), (ACCEPT, config.accept()), (ACCEPT_ENCODING, config.accept_encoding())];
+        for (name, value) in values {
+            if self.settings.headers.contains_key(&name) {
+                continue;
+            }
+            match value {
+                AutoHeaderValue::None => self.settings.removed.push(name),
+                AutoHeaderValue::Default => {}
+                AutoHeaderValue::Provided(value) => {
+                    self.settings.headers.extend(HeaderValue::try_from(value.as_str()).ok().map(|value| (name, value)));
+                }
+            }
+        }
     }
 
     /// What can never come true is a mistake.
     fn check(&self) -> Result<()> {
+        self.settings.delivery.check()?;
         let rules = &self.settings.rules;
         if let Some(code) = rules.codes.iter().find(|code| !(100..=999).contains(*code)) {
             return Err(invalid(format!("allowable_codes: {code} is no status code; they go from 100 to 999")));
@@ -324,19 +491,18 @@ impl CachedSessionBuilder {
         Ok(())
     }
 
-    fn open(&self) -> Result<(Arc<dyn Store>, Option<PutAside>)> {
-        let store: Arc<dyn Store> = match &self.backend {
-            Backend::Memory => Arc::new(MemoryStore::new()),
-            Backend::Custom(store) => Arc::clone(store),
-            Backend::Log => {
-                let path = file_path(&self.name, self.location.as_deref(), &self.extension)?;
-                let store = open_log(&path, self.log.clone(), &self.settings)?;
-                let put_aside = PutAside::of(store.log().clone());
-                return Ok((Arc::new(store), Some(put_aside)));
-            }
+    fn open(&self) -> Result<(Arc<dyn Store>, PutAside)> {
+        let place = Place {
+            name: &self.name,
+            location: self.location.as_deref(),
+            extension: self.extension.as_deref(),
+            log: &self.log,
+            servers: &self.servers,
+            settings: &self.settings,
         };
-        let store = if self.settings.read_only { Arc::new(ReadOnly(store)) } else { store };
-        Ok((store, None))
+        let (store, log) = place.open(&self.backend)?;
+        let put_aside = PutAside::of(Arc::clone(&store), log);
+        Ok((store, put_aside))
     }
 
     fn fail(&mut self, error: Error) {

@@ -213,9 +213,9 @@ mod tests {
     #[cfg(feature = "zstd")]
     fn zstd_is_undone_frame_by_frame_and_a_cut_is_an_error() {
         let frame = |text: &[u8]| zstd::encode_all(text, 3).unwrap();
-        let long = vec![7; 300_000];
-        let wire = [frame(b"abc"), frame(&long)].concat();
-        let whole = [&b"abc"[..], &long].concat();
+        let sevens = vec![7; 300_000];
+        let wire = [frame(b"abc"), frame(&sevens)].concat();
+        let whole = [&b"abc"[..], &sevens].concat();
         assert_eq!(decoded(wire.clone(), "zstd"), (whole, String::new()));
         assert_eq!(decoded(gzip(&frame(b"abc")), "zstd, gzip").0, b"abc");
         for end in [1, 4, wire.len() - 1] {

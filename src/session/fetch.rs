@@ -14,7 +14,7 @@ use http::{
 };
 
 use super::{
-    HopOptions, Response, Timeout, WireBody, decode, redirect,
+    Response, Timeout, WireBody, decode, redirect,
     send::{Course, Hop, Step},
     source::{self, Saving, Source},
     transport::timed_out,
@@ -42,13 +42,7 @@ impl Course<'_> {
     fn attempt(&mut self, hop: &Hop<'_>, forward: Forward, exchange: &Exchange<'_>) -> Result<Step> {
         let sent = Instant::now();
         let request = hop.request.to_http()?;
-        let options = HopOptions { timeout: self.time_left(hop)? };
-        let answer = self.transport().send(&request, &options).map_err(|error| match error.kind() {
-            // The transport was told what is left of the limit, which is not what the caller has set.
-            ErrorKind::Timeout => timed_out(request.method(), self.timeout).with_source(error),
-            _ => error,
-        });
-        let (parts, wire) = answer?.into_parts();
+        let (parts, wire) = self.deliver(hop, &request)?.into_parts();
         let received = self.session.cache().now();
         if self.limit > 0
             && let Some(location) = redirect::location(parts.status.as_u16(), &parts.headers)
@@ -56,7 +50,7 @@ impl Course<'_> {
             if self.history.len() >= self.limit {
                 return Err(self.too_many(hop.request));
             }
-            let next = redirect::next(hop.request, parts.status.as_u16(), location)?;
+            let next = redirect::next(hop.bare, parts.status.as_u16(), location)?;
             // Its body is of no interest, and may never come. Without one, its connection can be used again once the
             // end is read.
             if has_no_body(request.method(), &parts) {
@@ -218,7 +212,7 @@ impl Course<'_> {
     }
 
     /// The time-outs of the next hop: of the total, what is left of it.
-    fn time_left(&self, hop: &Hop<'_>) -> Result<Timeout> {
+    pub(super) fn time_left(&self, hop: &Hop<'_>) -> Result<Timeout> {
         let Some(total) = self.timeout.total else { return Ok(self.timeout) };
         match total.checked_sub(self.started.elapsed()) {
             Some(left) if !left.is_zero() => Ok(Timeout { total: Some(left), ..self.timeout }),

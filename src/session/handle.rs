@@ -51,7 +51,7 @@ struct Inner {
     settings: Settings,
     transport: Arc<dyn Transport>,
     cache: Cache,
-    put_aside: Option<PutAside>,
+    put_aside: Arc<PutAside>,
     flights: Arc<Flights>,
 }
 
@@ -76,14 +76,22 @@ impl CachedSession {
         settings: Settings,
         cache: Cache,
         transport: Arc<dyn Transport>,
-        put_aside: Option<PutAside>,
+        put_aside: PutAside,
     ) -> Self {
         static SESSIONS: AtomicU64 = AtomicU64::new(0);
         let id = SESSIONS.fetch_add(1, Ordering::Relaxed);
-        let session =
-            Self { inner: Arc::new(Inner { id, settings, transport, cache, put_aside, flights: Arc::default() }) };
+        let (put_aside, flights) = (Arc::new(put_aside), Arc::default());
+        let session = Self { inner: Arc::new(Inner { id, settings, transport, cache, put_aside, flights }) };
         session.report_damage();
         session
+    }
+
+    /// The same session with other settings.
+    pub(super) fn with_settings(&self, settings: Settings) -> Self {
+        let Inner { id, transport, cache, put_aside, flights, .. } = &*self.inner;
+        let (transport, cache) = (Arc::clone(transport), cache.clone());
+        let (put_aside, flights) = (Arc::clone(put_aside), Arc::clone(flights));
+        Self { inner: Arc::new(Inner { id: *id, settings, transport, cache, put_aside, flights }) }
     }
 
     /// A GET request.
@@ -196,7 +204,7 @@ impl CachedSession {
 
     /// Tells of a damaged file that was put aside meanwhile.
     pub(super) fn report_damage(&self) {
-        for error in self.inner.put_aside.as_ref().map(PutAside::news).unwrap_or_default() {
+        for error in self.inner.put_aside.news() {
             self.report(&error);
         }
     }

@@ -60,4 +60,12 @@ impl Store for ReadOnly {
     fn location(&self) -> Option<&Path> {
         self.0.location()
     }
+
+    fn is_atomic(&self) -> bool {
+        self.0.is_atomic()
+    }
+
+    fn unsound_reads(&self) -> u64 {
+        self.0.unsound_reads()
+    }
 }

@@ -43,6 +43,7 @@ pub(super) fn next(request: &Request, status: u16, location: &HeaderValue) -> Re
     if becomes_get {
         next.method = Method::GET;
         next.body = bytes::Bytes::new();
+        next.change_extra(|extra| extra.body = None);
         let headers = Arc::make_mut(&mut next.headers);
         for name in BODY_HEADERS {
             headers.remove(name);
@@ -55,6 +56,10 @@ pub(super) fn next(request: &Request, status: u16, location: &HeaderValue) -> Re
             headers.remove(name);
         }
         headers.remove(HOST);
+        next.change_extra(|extra| {
+            extra.auth = None;
+            extra.cookies.clear();
+        });
     }
     take_userinfo(&mut next);
     Ok(next)
@@ -100,7 +105,7 @@ mod tests {
             headers.insert(name, HeaderValue::from_static("x"));
         }
         let (method, url) = (method.clone(), Url::parse(url).unwrap());
-        Request { method, url, headers: Arc::new(headers), body: "body".into() }
+        Request { method, url, headers: Arc::new(headers), body: "body".into(), extra: None }
     }
 
     fn follow(method: &Method, url: &str, status: u16, location: &str) -> Result<Request> {

@@ -11,7 +11,9 @@ use http::{
 use super::{
     CacheStatus, CachedSession, Response, Timeout, Transport,
     cache::{Chain, Whose, With},
-    decode, disabled, redirect,
+    decode,
+    delivery::Delivery,
+    disabled, redirect,
     request::{Options, Request},
     settings::Settings,
     share::{Leads, Shared},
@@ -24,6 +26,7 @@ use crate::{
     policy::{
         exchange::{Exchange, First, Forward, Next, Wish},
         key::{Asked, Identity},
+        partition,
         redact::REDACTED,
     },
     replay,
@@ -39,6 +42,8 @@ pub(super) struct Course<'a> {
     pub(super) wish: Wish,
     only_if_cached: bool,
     pub(super) timeout: Timeout,
+    /// What the request sets of how it is sent.
+    pub(super) delivery: Option<Box<Delivery>>,
     pub(super) limit: usize,
     pub(super) decode: bool,
     /// Whether the body is to be handed out in pieces.
@@ -64,7 +69,10 @@ pub(super) enum Step {
 
 /// A request, as the cache sees it, and whether the cache takes part.
 pub(super) struct Hop<'a> {
+    /// As it goes out.
     pub(super) request: &'a Request,
+    /// Without what is added for this hop alone.
+    pub(super) bare: &'a Request,
     pub(super) asked: Asked,
     pub(super) cached: bool,
 }
@@ -84,6 +92,7 @@ impl<'a> Course<'a> {
             wish,
             only_if_cached: options.only_if_cached,
             timeout: options.timeout.unwrap_or(settings.timeout),
+            delivery: options.delivery.clone(),
             limit: options.redirects.unwrap_or(settings.redirects),
             decode: options.decode.unwrap_or(settings.decode),
             stream: false,
@@ -121,6 +130,9 @@ impl<'a> Course<'a> {
     fn follow(mut self, mut request: Request) -> Result<(Response, Option<SpoolReader>)> {
         self.fragment = request.url.fragment().map(str::to_owned);
         request.url.set_fragment(None);
+        if request.body_to_send().is_some() && self.takes_part(&request) {
+            request.settle_body(self.settings.max_body)?;
+        }
         loop {
             match self.step(&request)? {
                 Step::Done(response, body) => return Ok((*response, body)),
@@ -144,8 +156,12 @@ impl<'a> Course<'a> {
     /// The same, or `None` if an identical request has ended meanwhile.
     fn try_step(&mut self, request: &Request, share: bool) -> Result<Option<Step>> {
         let landed = self.session.flights().landed();
-        let asked = Asked::parsed(request.method.as_str(), &request.url, &request.headers, &request.body)?;
-        let mut hop = Hop { request, asked, cached: true };
+        let bare = request;
+        let dressed = self.dress(bare)?;
+        let request = &*dressed.request;
+        let mut asked = Asked::parsed(request.method.as_str(), &request.url, &request.headers, &request.body)?;
+        self.count_credentials(&mut asked, &dressed);
+        let mut hop = Hop { request, bare, asked, cached: true };
         if let Some(key_fn) = &self.settings.key_fn {
             hop.asked.name(&key_fn(request));
         }
@@ -162,11 +178,11 @@ impl<'a> Course<'a> {
                 forward
             }
             First::Send(forward) => {
-                hop.cached = self.partition(&mut hop.asked)?;
+                hop.cached = self.partition(&mut hop)?;
                 forward
             }
             First::LookUp => {
-                hop.cached = self.partition(&mut hop.asked)?;
+                hop.cached = self.partition(&mut hop)?;
                 let found = if hop.cached { self.look_up(&hop)? } else { None };
                 let judged = found.as_ref().map(Chain::found);
                 match (exchange.after_lookup(judged, self.session.cache().now()), found) {
@@ -198,13 +214,25 @@ impl<'a> Course<'a> {
     }
 
     /// Whose answer it is to be. `false` keeps the cache out of it.
-    fn partition(&self, asked: &mut Asked) -> Result<bool> {
+    fn partition(&self, hop: &mut Hop<'_>) -> Result<bool> {
         let by = &self.settings.partition_by;
-        if self.settings.rules.mode == Mode::Offline {
-            self.tolerate(self.session.cache().partition_for_replay(asked, by))?;
-            return Ok(true);
+        let (cache, asked) = (self.session.cache(), &mut hop.asked);
+        let may = if self.settings.rules.mode == Mode::Offline {
+            self.tolerate(cache.partition_for_replay(asked, by))?;
+            true
+        } else {
+            self.tolerate(cache.partition(asked, by))?.unwrap_or(false)
+        };
+        if self.is_unverified(hop.request) {
+            asked.identity.partition = Some(partition::unverified(asked.identity.partition));
         }
-        Ok(self.tolerate(self.session.cache().partition(asked, by))?.unwrap_or(false))
+        Ok(may)
+    }
+
+    /// Whether the cache may have to do with a request, so that its body is part of a key.
+    fn takes_part(&self, request: &Request) -> bool {
+        let exchange = Exchange::new(&self.settings.rules, self.wish, request.method.as_str());
+        !matches!(exchange.first(), First::Refuse | First::Send(Forward::Bypass | Forward::Method))
     }
 
     fn look_up(&mut self, hop: &Hop<'_>) -> Result<Option<Chain>> {
@@ -280,6 +308,9 @@ impl<'a> Course<'a> {
         if !self.hops.is_empty() && !self.settings.read_only {
             self.tolerate(self.session.cache().save_hops(&self.hops, hop.asked.identity.key()))?;
         }
+        if self.settings.has_jar() {
+            response.history.iter().chain([&response]).for_each(|answer| self.replay_cookies(&answer.stored));
+        }
         self.session.cache().count_hit();
         response.elapsed = self.started.elapsed();
         Ok(Some(Step::Done(Box::new(response), body)))
@@ -306,7 +337,7 @@ impl<'a> Course<'a> {
         if is_redacted(location) || !chain.hops.is_empty() {
             return Ok(None);
         }
-        let next = redirect::next(hop.request, chain.response.status.as_u16(), location)
+        let next = redirect::next(hop.bare, chain.response.status.as_u16(), location)
             .map_err(|error| error.with_url(hop.request.shown_url()))?;
         let stored = StoredResponse { body: Bytes::new(), ..StoredResponse::clone(&chain.response) };
         self.hops.push(stored.clone());

@@ -2,9 +2,12 @@
 
 use std::{fmt, sync::Arc};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
+use url::Url;
 
-use super::{Request, Response, Timeout, cache::PartitionBy, hooks::Hooks};
+use super::{
+    Request, Response, Timeout, cache::PartitionBy, delivery::Delivery, environment::Environment, hooks::Hooks,
+};
 use crate::{Error, policy::exchange::Rules};
 
 pub(super) type Filter = Arc<dyn Fn(&Response) -> bool + Send + Sync>;
@@ -27,7 +30,15 @@ pub(super) struct Settings {
     pub(super) headers: HeaderMap,
     /// Those of a request that brings none: the same and what every request carries.
     pub(super) plain_headers: Arc<HeaderMap>,
+    /// Names of headers that are not added to requests that have none of them.
+    pub(super) removed: Vec<HeaderName>,
     pub(super) query: Vec<(String, String)>,
+    pub(super) delivery: Delivery,
+    pub(super) environment: Arc<Environment>,
+    #[cfg(feature = "cookies")]
+    pub(super) jar: Option<super::CookieJar>,
+    #[cfg(feature = "digest")]
+    pub(super) challenges: Arc<super::auth::digest::Challenges>,
     pub(super) partition_by: PartitionBy,
     pub(super) read_only: bool,
     pub(super) strict: bool,
@@ -48,7 +59,14 @@ impl Default for Settings {
             max_body: MAX_BODY,
             headers: HeaderMap::new(),
             plain_headers: Arc::default(),
+            removed: Vec::new(),
             query: Vec::new(),
+            delivery: Delivery::default(),
+            environment: Arc::default(),
+            #[cfg(feature = "cookies")]
+            jar: None,
+            #[cfg(feature = "digest")]
+            challenges: Arc::default(),
             partition_by: PartitionBy::default(),
             read_only: false,
             strict: false,
@@ -61,6 +79,30 @@ impl Default for Settings {
     }
 }
 
+#[cfg(feature = "cookies")]
+impl Settings {
+    pub(super) fn has_jar(&self) -> bool {
+        self.jar.is_some()
+    }
+
+    /// What the jar holds for a URL.
+    pub(super) fn cookies_for(&self, url: &Url) -> Vec<(String, String)> {
+        self.jar.as_ref().map_or_else(Vec::new, |jar| jar.pairs(url))
+    }
+}
+
+#[cfg(not(feature = "cookies"))]
+#[expect(clippy::unused_self, reason = "there is no jar in this build")]
+impl Settings {
+    pub(super) fn has_jar(&self) -> bool {
+        false
+    }
+
+    pub(super) fn cookies_for(&self, _: &Url) -> Vec<(String, String)> {
+        Vec::new()
+    }
+}
+
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Default headers and parameters, and the partition's name, may be credentials.
@@ -69,6 +111,7 @@ impl fmt::Debug for Settings {
             .field("timeout", &self.timeout)
             .field("redirects", &self.redirects)
             .field("decode", &self.decode)
+            .field("delivery", &self.delivery)
             .field("max_body", &self.max_body)
             .field("read_only", &self.read_only)
             .field("strict", &self.strict)

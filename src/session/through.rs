@@ -8,6 +8,7 @@ use http::Method;
 
 use super::{
     CachedSession, ResponseStream, Transport,
+    delivery::Delivery,
     request::{Options, Request, parse_url},
     send::Course,
 };
@@ -20,6 +21,18 @@ use crate::{
 const REDIRECTS_MAX: usize = 1000;
 
 impl CachedSession {
+    /// The same session without what it has to do with sending: it only stores and serves.
+    pub(crate) fn for_caching(&self) -> Self {
+        let mut settings = self.settings().clone();
+        settings.delivery = Delivery::default();
+        settings.environment = Arc::default();
+        #[cfg(feature = "cookies")]
+        {
+            settings.jar = None;
+        }
+        self.with_settings(settings)
+    }
+
     /// Whether the cache may have to do with requests of a method.
     pub(crate) fn takes_part(&self, method: &Method) -> bool {
         let exchange = Exchange::new(&self.settings().rules, Wish::default(), method.as_str());
@@ -34,7 +47,7 @@ impl CachedSession {
     ) -> Result<ResponseStream> {
         let (parts, body) = request.into_parts();
         let url = parse_url(&parts.uri.to_string())?;
-        let request = Request { method: parts.method, url, headers: Arc::new(parts.headers), body };
+        let request = Request { method: parts.method, url, headers: Arc::new(parts.headers), body, extra: None };
         let options = Options { redirects: Some(REDIRECTS_MAX), decode: Some(false), ..Options::default() };
         let stream = Course::through(self, &options, transport).run_stream(request)?;
         stream.hooked(|response| self.hooked(response, &options))

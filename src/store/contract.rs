@@ -1,53 +1,87 @@
-//! The laws of [`Store`], one function each. Every store passes all of them.
+//! The laws of [`Store`] as tests that any store can run: one function each, which panics if the law does not hold.
+//!
+//! [`store_contract!`](crate::store_contract) makes one test of each. Each law wants a store of its own, which is empty.
+//!
+//! ```
+//! use larder::store::{MemoryStore, Store};
+//!
+//! fn with_my_store(law: fn(&dyn Store)) {
+//!     law(&MemoryStore::new()); // here goes yours
+//! }
+//!
+//! larder::store_contract!(with_my_store);
+//! # fn main() {
+//! larder::store::contract::a_value_comes_back_as_it_was(&MemoryStore::new());
+//! # }
+//! ```
 
-use super::{LogStore, MemoryStore, Store};
+#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a law that does not hold panics and says where")]
+
+mod aliases;
+mod limits;
+mod together;
+
+pub use aliases::*;
+pub use limits::*;
+pub use together::*;
+
+use super::Store;
 use crate::{
     ErrorKind,
-    log::{Options, Times, Version, Write},
+    log::{Times, Version, Write},
 };
 use bytes::Bytes;
 use std::ops::ControlFlow;
 
-/// Runs each law on a fresh store of each kind.
-macro_rules! laws {
-    ($($law:ident),* $(,)?) => {
-        mod memory {
-            $(#[test]
-            fn $law() {
-                super::$law(&super::MemoryStore::new());
-            })*
+/// Makes a test of each law of [`store::contract`](crate::store::contract), for those who write a store.
+///
+/// It takes the name of a function that gets a law, makes an empty store and calls the law with it; attributes before
+/// the name, such as `#[ignore]`, go before each test.
+#[macro_export]
+macro_rules! store_contract {
+    ($(#[$attribute:meta])* $with_store:path) => {
+        $crate::store_contract! { @each [$(#[$attribute])*] $with_store;
+            a_value_comes_back_as_it_was
+            an_absent_key_is_none_and_deleting_it_is_no_error
+            the_last_write_of_a_batch_counts
+            a_batch_whose_expectation_fails_changes_nothing
+            a_version_changes_with_every_write
+            bookkeeping_is_neither_counted_nor_visited
+            a_visit_sees_each_value_once_and_stops_when_told
+            a_visit_may_use_the_store
+            an_error_of_the_visitor_comes_out
+            clear_removes_bookkeeping_too_and_the_store_is_usable_after
+            compaction_keeps_everything
+            what_is_past_its_time_is_whole_or_gone
+            a_staged_body_is_stored_whole
+            an_alias_is_shown_itself_with_its_own_head
+            an_alias_outlives_the_overwriting_of_its_target
+            an_alias_of_a_deleted_key_is_gone_for_good
+            an_alias_in_the_batch_of_its_target_leads_there
+            a_long_way_of_aliases_is_there_at_every_step
+            a_ring_of_aliases_ends_nothing
+            a_key_may_turn_from_value_to_alias_and_back
+            any_bytes_are_keys_and_values
+            an_empty_body_is_there
+            a_body_of_64_mib_comes_back_as_it_was
+            a_long_head_comes_back_without_its_body
+            concurrent_writers_lose_nothing
+            concurrent_changes_of_one_key_lose_nothing
+            one_of_many_creates_a_key
+            a_batch_is_seen_whole_where_that_is_promised
         }
-
-        mod log {
-            $(#[test]
-            fn $law() {
-                let folder = tempfile::tempdir().unwrap();
-                let path = folder.path().join("cache.larder");
-                super::$law(&super::LogStore::open(path, super::Options::new()).unwrap());
-            })*
+    };
+    (@each $attributes:tt $with_store:path; $($law:ident)*) => {
+        $($crate::store_contract! { @one $attributes $with_store; $law })*
+    };
+    (@one [$(#[$attribute:meta])*] $with_store:path; $law:ident) => {
+        #[test]
+        $(#[$attribute])*
+        fn $law() {
+            $with_store($crate::store::contract::$law);
         }
     };
 }
-
-laws![
-    a_value_comes_back_as_it_was,
-    an_absent_key_is_none_and_deleting_it_is_no_error,
-    the_last_write_of_a_batch_counts,
-    a_batch_whose_expectation_fails_changes_nothing,
-    a_version_changes_with_every_write,
-    an_alias_is_shown_itself_with_its_own_head,
-    an_alias_outlives_the_overwriting_of_its_target,
-    an_alias_of_a_deleted_key_is_gone_for_good,
-    an_alias_in_the_batch_of_its_target_leads_there,
-    a_long_way_of_aliases_is_there_at_every_step,
-    bookkeeping_is_neither_counted_nor_visited,
-    a_visit_sees_each_value_once_and_stops_when_told,
-    a_visit_may_use_the_store,
-    an_error_of_the_visitor_comes_out,
-    clear_removes_bookkeeping_too_and_the_store_is_usable_after,
-    compaction_keeps_everything,
-    what_is_past_its_time_is_still_there_until_a_compaction,
-];
 
 const TIMES: Times = Times { created_ms: 1_000, drop_after_ms: i64::MAX };
 
@@ -91,7 +125,8 @@ fn visited(store: &dyn Store) -> Vec<String> {
     keys
 }
 
-fn a_value_comes_back_as_it_was(store: &dyn Store) {
+/// Head, body and times come back, of whatever size.
+pub fn a_value_comes_back_as_it_was(store: &dyn Store) {
     let times = Times { created_ms: -5, drop_after_ms: 99 };
     let head: Bytes = (0..=255).collect();
     let long: Bytes = vec![7; 3 << 20].into();
@@ -106,20 +141,23 @@ fn a_value_comes_back_as_it_was(store: &dyn Store) {
     }
 }
 
-fn an_absent_key_is_none_and_deleting_it_is_no_error(store: &dyn Store) {
+/// What is not there is `None`.
+pub fn an_absent_key_is_none_and_deleting_it_is_no_error(store: &dyn Store) {
     store.commit(vec![delete("k")]).unwrap();
     assert!(store.entry(b"k").unwrap().is_none());
     assert!(store.head(b"k").unwrap().is_none());
     assert!(store.is_empty().unwrap());
 }
 
-fn the_last_write_of_a_batch_counts(store: &dyn Store) {
+/// Writes of a batch apply in order.
+pub fn the_last_write_of_a_batch_counts(store: &dyn Store) {
     store.commit(vec![put("k", "1"), put("k", "2"), put("x", "1"), delete("x")]).unwrap();
     assert_eq!((body(store, "k").as_deref(), body(store, "x")), (Some("2"), None));
     assert_eq!(store.len().unwrap(), 1);
 }
 
-fn a_batch_whose_expectation_fails_changes_nothing(store: &dyn Store) {
+/// Compare-and-set: all or nothing.
+pub fn a_batch_whose_expectation_fails_changes_nothing(store: &dyn Store) {
     store.commit(vec![put("k", "1")]).unwrap();
     let old = version(store, "k");
     store.commit(vec![put("k", "2")]).unwrap();
@@ -136,7 +174,8 @@ fn a_batch_whose_expectation_fails_changes_nothing(store: &dyn Store) {
     assert_eq!(body(store, "k").as_deref(), Some("4"));
 }
 
-fn a_version_changes_with_every_write(store: &dyn Store) {
+/// No version comes back, not even after a deletion.
+pub fn a_version_changes_with_every_write(store: &dyn Store) {
     let mut seen = Vec::new();
     for write in [put("k", "1"), put("k", "1"), alias("k", "t"), put("k", "1")] {
         store.commit(vec![put("t", "t"), write]).unwrap();
@@ -147,59 +186,8 @@ fn a_version_changes_with_every_write(store: &dyn Store) {
     }
 }
 
-fn an_alias_is_shown_itself_with_its_own_head(store: &dyn Store) {
-    let empty = Write::Alias { key: bytes("plain"), to: bytes("t"), head: Bytes::new(), times: TIMES };
-    store.commit(vec![put("t", "body"), alias("a", "t"), empty]).unwrap();
-    for (key, want) in [("a", "hop"), ("plain", "")] {
-        let entry = store.entry(key.as_bytes()).unwrap().unwrap();
-        assert_eq!((&entry.head[..], &entry.body[..]), (want.as_bytes(), &b""[..]));
-        assert_eq!(entry.alias_to.as_deref(), Some(&b"t"[..]));
-        let head = store.head(key.as_bytes()).unwrap().unwrap();
-        assert_eq!((&head.head[..], head.body_len), (want.as_bytes(), 0));
-        assert_eq!((head.alias_to.as_deref(), head.version), (Some(&b"t"[..]), entry.version));
-    }
-    assert_eq!(store.len().unwrap(), 1);
-    assert_eq!(visited(store), ["t"]);
-}
-
-fn an_alias_outlives_the_overwriting_of_its_target(store: &dyn Store) {
-    store.commit(vec![put("t", "1"), alias("a", "t")]).unwrap();
-    store.commit(vec![put("t", "2")]).unwrap();
-    assert!(store.entry(b"a").unwrap().is_some());
-    // A target may become an alias itself.
-    store.commit(vec![put("u", "3"), alias("t", "u")]).unwrap();
-    assert!(store.entry(b"a").unwrap().is_some());
-}
-
-fn an_alias_of_a_deleted_key_is_gone_for_good(store: &dyn Store) {
-    store.commit(vec![put("t", "1"), alias("a", "t")]).unwrap();
-    store.commit(vec![delete("t")]).unwrap();
-    assert!(store.entry(b"a").unwrap().is_none());
-    assert!(store.head(b"a").unwrap().is_none());
-    store.commit(vec![put("t", "2")]).unwrap();
-    assert!(store.entry(b"a").unwrap().is_none());
-    store.commit(vec![alias("a", "t")]).unwrap();
-    assert!(store.entry(b"a").unwrap().is_some());
-}
-
-fn an_alias_in_the_batch_of_its_target_leads_there(store: &dyn Store) {
-    store.commit(vec![put("t", "1"), alias("a", "t"), alias("b", "a")]).unwrap();
-    assert!(store.entry(b"a").unwrap().is_some());
-    assert!(store.entry(b"b").unwrap().is_some());
-}
-
-fn a_long_way_of_aliases_is_there_at_every_step(store: &dyn Store) {
-    let steps: Vec<_> = (0..30).map(|n| format!("k{n}")).collect();
-    let mut batch = vec![put(&steps[0], "end")];
-    batch.extend(steps.windows(2).map(|pair| alias(&pair[1], &pair[0])));
-    store.commit(batch).unwrap();
-    for step in &steps {
-        assert!(store.entry(step.as_bytes()).unwrap().is_some(), "{step}");
-        assert!(store.head(step.as_bytes()).unwrap().is_some(), "{step}");
-    }
-}
-
-fn bookkeeping_is_neither_counted_nor_visited(store: &dyn Store) {
+/// What is written with `aux` is there for those who ask by key.
+pub fn bookkeeping_is_neither_counted_nor_visited(store: &dyn Store) {
     store.commit(vec![put("k", "1"), aux("x")]).unwrap();
     assert_eq!((store.len().unwrap(), visited(store)), (1, vec!["k".to_owned()]));
     assert_eq!(store.stats().unwrap().entries, 1);
@@ -207,7 +195,8 @@ fn bookkeeping_is_neither_counted_nor_visited(store: &dyn Store) {
     assert_eq!(&head.head[..], b"aux");
 }
 
-fn a_visit_sees_each_value_once_and_stops_when_told(store: &dyn Store) {
+/// Values only, once each, until `Break`.
+pub fn a_visit_sees_each_value_once_and_stops_when_told(store: &dyn Store) {
     store.commit(vec![put("a", "1"), put("b", "1"), put("c", "1"), alias("d", "a")]).unwrap();
     store.commit(vec![put("a", "2"), delete("b")]).unwrap();
     assert_eq!(visited(store), ["a", "c"]);
@@ -220,7 +209,8 @@ fn a_visit_sees_each_value_once_and_stops_when_told(store: &dyn Store) {
     assert_eq!(seen, 1);
 }
 
-fn a_visit_may_use_the_store(store: &dyn Store) {
+/// No lock is held over the visitor.
+pub fn a_visit_may_use_the_store(store: &dyn Store) {
     store.commit(vec![put("a", "1"), put("b", "1")]).unwrap();
     let mut each = |key: &[u8], _| {
         store.commit(vec![Write::Delete { key: Bytes::copy_from_slice(key) }])?;
@@ -230,13 +220,15 @@ fn a_visit_may_use_the_store(store: &dyn Store) {
     assert!(store.is_empty().unwrap());
 }
 
-fn an_error_of_the_visitor_comes_out(store: &dyn Store) {
+/// A visit passes on what the visitor says.
+pub fn an_error_of_the_visitor_comes_out(store: &dyn Store) {
     store.commit(vec![put("a", "1")]).unwrap();
     let mut each = |_: &[u8], _| Err(crate::Error::new(ErrorKind::Store, "enough"));
     assert_eq!(store.visit(&mut each).unwrap_err().kind(), ErrorKind::Store);
 }
 
-fn clear_removes_bookkeeping_too_and_the_store_is_usable_after(store: &dyn Store) {
+/// Clearing an empty store is no error either.
+pub fn clear_removes_bookkeeping_too_and_the_store_is_usable_after(store: &dyn Store) {
     store.clear().unwrap();
     store.commit(vec![put("k", "1"), aux("x"), alias("a", "k")]).unwrap();
     store.clear().unwrap();
@@ -248,7 +240,8 @@ fn clear_removes_bookkeeping_too_and_the_store_is_usable_after(store: &dyn Store
     assert_eq!(body(store, "k").as_deref(), Some("2"));
 }
 
-fn compaction_keeps_everything(store: &dyn Store) {
+/// What is there stays there.
+pub fn compaction_keeps_everything(store: &dyn Store) {
     store.commit(vec![put("k", "1"), aux("x"), alias("a", "k")]).unwrap();
     store.commit(vec![put("k", "2")]).unwrap();
     store.compact().unwrap();
@@ -258,9 +251,39 @@ fn compaction_keeps_everything(store: &dyn Store) {
     assert!(store.entry(b"a").unwrap().is_some());
 }
 
-fn what_is_past_its_time_is_still_there_until_a_compaction(store: &dyn Store) {
+/// What may be dropped is there or absent, and never anything else.
+pub fn what_is_past_its_time_is_whole_or_gone(store: &dyn Store) {
     let times = Times { created_ms: 0, drop_after_ms: 1 };
     let put = Write::Put { key: bytes("k"), head: Bytes::new(), body: bytes("1"), times, aux: false };
-    store.commit(vec![put]).unwrap();
-    assert_eq!(body(store, "k").as_deref(), Some("1"));
+    store.commit(vec![put, self::put("kept", "2")]).unwrap();
+    assert!(body(store, "k").is_none_or(|body| body == "1"));
+    store.compact().unwrap();
+    assert!(body(store, "k").is_none_or(|body| body == "1"));
+    assert_eq!(body(store, "kept").as_deref(), Some("2"));
+}
+
+/// A body that comes in pieces is stored as if it had come whole.
+pub fn a_staged_body_is_stored_whole(store: &dyn Store) {
+    let mut stage = store.stage().unwrap();
+    for piece in [&b"one, "[..], b"", b"two"] {
+        stage.write_all(piece).unwrap();
+    }
+    let staged = stage.finish().unwrap();
+    store.commit(vec![Write::put_staged(bytes("k"), bytes("head"), &staged, TIMES, false)]).unwrap();
+    assert_eq!(body(store, "k").as_deref(), Some("one, two"));
+    let old = version(store, "k").unwrap();
+    let mut reader = store.reader(b"k", old).unwrap().unwrap();
+    let mut read = String::new();
+    reader.read_to_string(&mut read).unwrap();
+    assert_eq!(read, "one, two");
+    assert!(store.reader(b"absent", old).unwrap().is_none());
+    // A reader stays with what it was opened for, and none is opened for what has been replaced.
+    let mut reader = store.reader(b"k", old).unwrap().unwrap();
+    store.commit(vec![put("k", "another")]).unwrap();
+    read.clear();
+    reader.read_to_string(&mut read).unwrap();
+    assert_eq!(read, "one, two");
+    assert!(store.reader(b"k", old).unwrap().is_none());
+    drop(store.stage().unwrap());
+    assert_eq!(store.len().unwrap(), 1);
 }

@@ -15,7 +15,8 @@ use std::{fmt, io, ops::ControlFlow, path::Path};
 /// Laws:
 /// * What [`commit`](Store::commit) acknowledged is read by every later call, and survives whatever the store
 ///   promises to survive.
-/// * A batch is seen whole or not at all.
+/// * A batch is seen whole or not at all, where [`is_atomic`](Store::is_atomic) promises it; elsewhere that is so for
+///   each key alone, and a crash or a conflict may leave a part, which the same batch completes when it is tried again.
 /// * An alias leads to the key that it names for as long as that key is there without interruption. Overwriting the
 ///   key keeps its aliases; once it is deleted they are absent for good, even if the key comes back. An alias of a
 ///   key that is not there yet leads to it once it is.
@@ -45,10 +46,17 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// an error nothing of the batch is stored.
     fn commit(&self, writes: Vec<Write>) -> Result<()>;
 
-    /// Begins a body that comes piece by piece, to be stored with [`Write::PutStaged`].
+    /// Whether batches of several keys are seen whole or not at all by other threads and processes, and after a crash.
+    /// Default: yes.
+    fn is_atomic(&self) -> bool {
+        true
+    }
+
+    /// Begins a body that comes piece by piece.
     ///
-    /// The default keeps it in memory: [`commit`](Store::commit) then finds it in [`Staged::as_bytes`], and must take
-    /// that variant as it takes a [`Put`](Write::Put).
+    /// The default keeps it in memory, where [`Staged::as_bytes`] has it. Such a body comes to [`commit`](Store::commit)
+    /// as a [`Put`](Write::Put): only a store that overrides this sees a [`PutStaged`](Write::PutStaged), which
+    /// [`Write::put_staged`] makes of any other.
     ///
     /// # Errors
     /// As [`commit`](Store::commit).
@@ -119,6 +127,12 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// The file, if there is one.
     fn location(&self) -> Option<&Path>;
+
+    /// How many reads have met an entry that failed its checksum, and was taken as absent. Default: the store does not
+    /// know.
+    fn unsound_reads(&self) -> u64 {
+        0
+    }
 }
 
 /// A body in the making: [`Store::stage`]. Dropped before it is stored, it leaves nothing that can be read.

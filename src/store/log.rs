@@ -102,4 +102,8 @@ impl Store for LogStore {
     fn location(&self) -> Option<&Path> {
         Some(self.log.path())
     }
+
+    fn unsound_reads(&self) -> u64 {
+        self.log.unsound_reads()
+    }
 }

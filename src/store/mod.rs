@@ -1,11 +1,12 @@
 //! Where stored responses live: the trait [`Store`], and the stores that come with the crate.
 
-#[cfg(test)]
-mod contract;
+pub mod contract;
+mod dicts;
 mod interface;
 mod log;
 mod memory;
 
+pub use dicts::DictStore;
 pub use interface::{BodyReader, Stage, Store, StoreStats, Visitor};
 pub use log::LogStore;
 pub use memory::MemoryStore;

@@ -51,7 +51,7 @@ impl Place {
     }
 }
 
-/// Runs each function as a test in memory and in a file.
+/// Runs each function as a test in memory and in files.
 macro_rules! in_memory_and_file {
     ($($name:ident),* $(,)?) => {
         mod memory {
@@ -59,6 +59,10 @@ macro_rules! in_memory_and_file {
         }
         mod file {
             $(#[test] fn $name() { super::$name(&crate::Place::new(larder::Backend::Log)); })*
+        }
+        #[cfg(feature = "sqlite")]
+        mod sqlite {
+            $(#[test] fn $name() { super::$name(&crate::Place::new(larder::Backend::Sqlite)); })*
         }
     };
 }

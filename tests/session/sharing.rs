@@ -104,10 +104,10 @@ fn an_answer_that_may_not_be_stored_releases_all_at_once(place: &Place) {
 
 fn a_leader_that_fails_releases_the_others(place: &Place) {
     for panics in [false, true] {
-        let sent = AtomicUsize::new(0);
+        let calls = AtomicUsize::new(0);
         let transport = move |_: &http::Request<bytes::Bytes>| {
             thread::sleep(Duration::from_millis(150));
-            match sent.fetch_add(1, Ordering::SeqCst) {
+            match calls.fetch_add(1, Ordering::SeqCst) {
                 0 if panics => panic!("the transport panics, as this test wants it"),
                 0 => Err(Error::new(ErrorKind::Network, "no connection")),
                 _ => Ok(http::Response::new(b"a".to_vec())),

@@ -12,13 +12,19 @@ const TASK: &str = "LARDER_TORTURE_TASK";
 
 /// Starts a test of this binary in a process of its own, with a task.
 pub(crate) fn start(test: &str, task: &str) -> Child {
-    Command::new(env::current_exe().expect("the path of this program"))
-        .args(["--exact", test, "--nocapture"])
-        .env(TASK, task)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("a process")
+    command(test, task).stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("a process")
+}
+
+/// What starts it, in one thread.
+pub(crate) fn command(test: &str, task: &str) -> Command {
+    command_of(&env::current_exe().expect("the path of this program"), test, task)
+}
+
+/// The same with a copy of this binary.
+pub(crate) fn command_of(program: &Path, test: &str, task: &str) -> Command {
+    let mut command = Command::new(program);
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(TASK, task);
+    command
 }
 
 /// The task of this process; `None` in the process that runs all tests.

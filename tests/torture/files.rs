@@ -10,10 +10,7 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
-    sync::{
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
+    sync::mpsc,
     thread,
     time::{Duration, SystemTime},
 };
@@ -225,46 +222,6 @@ fn a_copy_cut_off_anywhere_opens_and_never_keeps_a_writer_waiting() {
         assert_eq!(reader.len().expect("a count"), len + 1, "a copy of {end} bytes");
     }
     drop(log);
-}
-
-#[test]
-fn a_copy_of_the_open_file_opens_as_a_beginning_of_it() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("c.larder");
-    let done = AtomicBool::new(false);
-    let log = Log::open(&path, Options::new().fast_save(true)).expect("the cache opens");
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            for at in 0.. {
-                let mut batch = log.batch();
-                batch.put(format!("left {at}"), body(at)).put(format!("right {at}"), body(at));
-                batch.commit().expect("a batch");
-                if at % 64 == 0 {
-                    log.flush().expect("a flush");
-                }
-                if done.load(Ordering::Relaxed) || at > 20_000 {
-                    break;
-                }
-            }
-        });
-        let copy = folder.path().join("copy.larder");
-        for round in 0..100 {
-            fs::copy(&path, &copy).expect("a copy");
-            let log = Log::open(&copy, Options::new()).expect("a copy opens");
-            let len = log.len().expect("a count");
-            assert_eq!(len % 2, 0, "a batch is not whole in copy {round}");
-            for at in (0..len / 2).rev().take(20) {
-                for side in ["left", "right"] {
-                    let value = log.get(format!("{side} {at}")).expect("a read").expect("no hole in a copy");
-                    assert_eq!(number(&value), Some(at));
-                }
-            }
-            log.put("a copy", "takes writes").expect("a put");
-            drop(log);
-            fs::remove_file(&copy).expect("the copy");
-        }
-        done.store(true, Ordering::Relaxed);
-    });
 }
 
 #[test]

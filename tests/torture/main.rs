@@ -4,8 +4,14 @@
 mod again;
 mod disk;
 mod files;
+mod fork;
 mod history;
+mod leaks;
+mod locks;
+mod moved;
 mod processes;
+mod rights;
+mod user;
 mod worker;
 
 use std::{fs, path::Path};

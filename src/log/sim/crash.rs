@@ -144,7 +144,7 @@ impl History<'_> {
             }
             let mut machine = self.world.machine();
             let at = machine.calls + 1 + self.rng.below(12) as u64;
-            machine.stop = Some(StopPlan { at, process: None });
+            machine.stop = Some(StopPlan { at, process: None, done: None });
         }
         let op = self.again.pop().unwrap_or_else(|| self.draw.put());
         self.issued.push(op.clone());
@@ -178,7 +178,7 @@ impl History<'_> {
     fn stop_within(&mut self, calls: usize, process: usize) {
         let mut machine = self.world.machine();
         let at = machine.calls + 1 + self.rng.below(calls) as u64;
-        machine.stop = Some(StopPlan { at, process: self.rng.chance(25).then_some(process) });
+        machine.stop = Some(StopPlan { at, process: self.rng.chance(25).then_some(process), done: None });
     }
 
     fn operate(&mut self, at: usize, op: &Op) -> Result<(), String> {

@@ -47,7 +47,7 @@ pub(super) fn env(world: &Arc<World>, process: usize, seed: u64) -> Env {
         // Little, so that short histories see compactions that nobody asked for.
         dead_bytes_max: 4096,
         map_index: false,
-        pieces: Pieces { chunk: 1100, inline_max: 1400, whole_max: 500, shared_min: 100 },
+        pieces: Pieces { chunk: 1100, inline_max: 1400, ahead_min: 200, whole_max: 500, shared_min: 100 },
         memory_tier: 0,
         checkpoints: Checkpoints { tail_bytes_max: 3000, small_bytes: 600, small_keys: 2 },
         failed: Arc::default(),
@@ -192,6 +192,9 @@ impl DiskFile for SimFile {
     fn pwritev(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let (mut machine, turn) = self.enter(Call::Write)?;
         let wanted = bufs.iter().map(|buf| buf.len()).sum::<usize>();
+        if let Some(made) = machine.made.as_mut().and_then(|made| made.last_mut()) {
+            made.len = wanted;
+        }
         let offset = usize::try_from(offset).expect("a small file");
         let (Turn::Short(shorter) | Turn::Die(shorter)) = turn else {
             return write(&mut machine, self.inode, bufs, wanted, offset);

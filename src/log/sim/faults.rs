@@ -25,7 +25,7 @@ use std::{
 
 /// One step of a scenario, on the handle with the number.
 #[derive(Debug, Clone)]
-enum Step {
+pub(super) enum Step {
     Open(usize, Handle),
     Do(usize, Op),
     Close(usize),
@@ -36,16 +36,16 @@ enum Step {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Handle {
+pub(super) enum Handle {
     Durable,
     Fast,
 }
 
 /// What happens without a fault, and what meets it.
-struct Scenario {
-    name: &'static str,
-    before: Vec<Step>,
-    steps: Vec<Step>,
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    pub(super) before: Vec<Step>,
+    pub(super) steps: Vec<Step>,
 }
 
 fn value(number: usize, len: usize) -> Arc<Stored> {
@@ -54,7 +54,7 @@ fn value(number: usize, len: usize) -> Arc<Stored> {
     Arc::new(Stored { head: Bytes::from(text), body, times: Some(Times::kept(0)) })
 }
 
-fn put(handle: usize, key: usize, number: usize) -> Step {
+pub(super) fn put(handle: usize, key: usize, number: usize) -> Step {
     Step::Do(handle, Op::Put { key, value: value(number, 700) })
 }
 
@@ -78,7 +78,7 @@ fn batch() -> Op {
     ])
 }
 
-fn scenarios() -> Vec<Scenario> {
+pub(super) fn scenarios() -> Vec<Scenario> {
     let durable = || opened(Handle::Durable);
     let scenario = |name, before, steps| Scenario { name, before, steps };
     let op = |op| Step::Do(0, op);
@@ -136,7 +136,43 @@ fn scenarios() -> Vec<Scenario> {
             [durable(), vec![Step::Fill(66_000)]].concat(),
             vec![put(0, 3, 10), put(0, 4, 11), op(Op::Delete { key: 1 }), all(0), op(Op::Clear), all(0)],
         ),
+        scenario("long bodies", durable(), vec![long_put(0, 10), all(0), op(long_batch()), all(0)]),
+        scenario("stream", durable(), vec![stream(3, 10, true), all(0), stream(4, 11, false), stream(0, 12, true)]),
+        scenario(
+            "long bodies and compaction",
+            [durable(), vec![long_put(0, 10), stream(3, 11, true)]].concat(),
+            vec![
+                op(Op::UpdateHead { key: 0, head: value(12, 0), fresh: true }),
+                op(Op::Compact),
+                all(0),
+                op(Op::Clear),
+                long_put(1, 13),
+            ],
+        ),
+        scenario(
+            "close with an index",
+            durable(),
+            vec![put(0, 3, 10), put(0, 4, 11), put(0, 5, 12), Step::Close(0), Step::Open(0, Handle::Durable), all(0)],
+        ),
+        scenario(
+            "close with a compaction",
+            [durable(), (20..28).map(|number| put(0, 0, number)).collect()].concat(),
+            vec![put(0, 0, 30), Step::Close(0), Step::Open(0, Handle::Durable), all(0), put(0, 1, 31)],
+        ),
     ]
+}
+
+fn long_put(key: usize, number: usize) -> Step {
+    Step::Do(0, Op::Put { key, value: value(number, 3000) })
+}
+
+fn stream(key: usize, number: usize, commit: bool) -> Step {
+    Step::Do(0, Op::Stream { key, value: value(number, 5000), piece: 700, commit })
+}
+
+fn long_batch() -> Op {
+    let part = |key, number| Part::Put { key, value: value(number, 2000), aux: false };
+    Op::Batch(vec![part(4, 20), Part::Delete { key: 1 }, part(5, 21)])
 }
 
 #[test]

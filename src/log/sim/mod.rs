@@ -8,8 +8,10 @@ mod accept;
 mod bugs;
 mod crash;
 mod disk;
+mod exits;
 mod faults;
 mod inode;
+mod killed;
 mod model;
 mod ops;
 mod plans;
@@ -20,6 +22,7 @@ mod splice;
 mod state;
 mod world;
 
+pub(super) use plans::Call;
 use std::{
     env,
     panic::{AssertUnwindSafe, catch_unwind},

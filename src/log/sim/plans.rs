@@ -4,7 +4,7 @@ use rustix::io::Errno;
 
 /// One operation of a disk, for the plans of what goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Call {
+pub(in crate::log) enum Call {
     Open,
     Create,
     StatPath,
@@ -83,6 +83,8 @@ pub(super) struct FaultPlan {
 pub(super) struct StopPlan {
     pub(super) at: u64,
     pub(super) process: Option<usize>,
+    /// How far the work of the call is done; by chance if nothing is said.
+    pub(super) done: Option<Shorter>,
 }
 
 /// What a disk call has to do, after the plans were asked.
@@ -105,6 +107,7 @@ pub(super) enum Shorter {
     One,
     Half,
     All,
+    Bytes(usize),
     /// So many thousandths.
     Part(usize),
 }
@@ -116,6 +119,7 @@ impl Shorter {
             Self::One => len.min(1),
             Self::Half => len.div_ceil(2),
             Self::All => len,
+            Self::Bytes(bytes) => len.min(bytes),
             Self::Part(thousandths) => len * thousandths / 1000,
         }
     }

@@ -33,7 +33,7 @@ impl History<'_> {
             if self.crashes < CRASHES_MAX && self.rng.chance(15) {
                 let mut machine = self.world.machine();
                 let at = machine.calls + 1 + self.rng.below(20) as u64;
-                machine.stop = Some(StopPlan { at, process: None });
+                machine.stop = Some(StopPlan { at, process: None, done: None });
             }
             match self.look_twice() {
                 Err(_) if self.world.machine().power_is_off => {}

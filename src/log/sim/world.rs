@@ -24,6 +24,15 @@ pub(super) struct Open {
     pub(super) sync_errors_seen: u64,
 }
 
+/// A call that a process has made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Made {
+    pub(super) process: usize,
+    pub(super) call: Call,
+    /// What a write was to write.
+    pub(super) len: usize,
+}
+
 #[derive(Debug, Clone)]
 enum FolderChange {
     Create(PathBuf, usize),
@@ -56,6 +65,8 @@ pub(super) struct Machine {
     pub(super) fault_fired: bool,
     pub(super) stop: Option<StopPlan>,
     interrupt: Option<(u64, Interrupt)>,
+    /// The calls made so far, where a test wants to know them.
+    pub(super) made: Option<Vec<Made>>,
     pub(super) capacity: Option<u64>,
     /// Whether writing a part of an unreadable sector fails, as it must where the rest has to be read first.
     pub(super) partial_write_fails: bool,
@@ -92,6 +103,7 @@ impl World {
             fault_fired: false,
             stop: None,
             interrupt: None,
+            made: None,
             capacity: None,
             partial_write_fails: false,
         })))
@@ -148,6 +160,9 @@ impl World {
                 return Err(Errno::IO.into());
             }
         }
+        if let Some(made) = &mut machine.made {
+            made.push(Made { process, call, len: 0 });
+        }
         let turn = machine.turn(process, call)?;
         Ok((machine, turn))
     }
@@ -189,12 +204,12 @@ impl Machine {
     fn turn(&mut self, process: usize, call: Call) -> io::Result<Turn> {
         let calls = self.calls;
         if self.stop.is_some_and(|stop| stop.at <= calls && stop.process.is_none_or(|of| of == process)) {
-            let how = match self.rng.below(8) {
+            let how = self.stop.and_then(|stop| stop.done).unwrap_or_else(|| match self.rng.below(8) {
                 0..3 => Shorter::None,
                 3..6 => Shorter::All,
                 6 => Shorter::One,
                 _ => Shorter::Part(self.rng.below(1000)),
-            };
+            });
             if how == Shorter::None {
                 self.die(process);
                 return Err(Errno::IO.into());

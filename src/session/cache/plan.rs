@@ -94,7 +94,7 @@ impl<'a> Plan<'a> {
         let key = identity.key();
         let (times, head, aux) = (times(response), encode_response(response)?, false);
         self.writes.push(match staged {
-            Some(body) => Write::PutStaged { key: key.to_bytes(), head, body: body.clone(), times, aux },
+            Some(body) => Write::put_staged(key.to_bytes(), head, body, times, aux),
             None => Write::Put { key: key.to_bytes(), head, body: response.body.clone(), times, aux },
         });
         self.list(&identity, key)?;

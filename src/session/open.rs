@@ -1,0 +1,101 @@
+//! Opens the store of a session, wherever it is.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use super::{
+    Backend,
+    backend::{file_path, open_log},
+    read_only::ReadOnly,
+    settings::Settings,
+};
+use crate::{
+    Error, ErrorKind, Result,
+    log::{Log, Options},
+    store::{MemoryStore, Store},
+};
+
+/// How servers are reached.
+#[derive(Clone, Default)]
+pub(super) struct Servers {
+    pub(super) redis_url: Option<String>,
+    pub(super) mongo_uri: Option<String>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) pool_size: Option<u32>,
+}
+
+/// What a store is opened by.
+pub(super) struct Place<'a> {
+    pub(super) name: &'a Path,
+    pub(super) location: Option<&'a Path>,
+    pub(super) extension: Option<&'a str>,
+    pub(super) log: &'a Options,
+    pub(super) servers: &'a Servers,
+    pub(super) settings: &'a Settings,
+}
+
+impl Place<'_> {
+    /// The store, and the log in it if it is one.
+    pub(super) fn open(&self, backend: &Backend) -> Result<(Arc<dyn Store>, Option<Log>)> {
+        let store = match backend {
+            Backend::Log | Backend::LogAt(_) => {
+                let path = match backend {
+                    Backend::LogAt(path) => file_path(path, self.location, "")?,
+                    _ => file_path(self.name, self.location, self.extension.unwrap_or("larder"))?,
+                };
+                let store = open_log(&path, self.log.clone(), self.settings)?;
+                let log = store.log().clone();
+                return Ok((Arc::new(store), Some(log)));
+            }
+            Backend::Memory => Arc::new(MemoryStore::new()),
+            Backend::Custom(store) => Arc::clone(store),
+            Backend::Sqlite => {
+                self.open_sqlite(&file_path(self.name, self.location, self.extension.unwrap_or("sqlite"))?)?
+            }
+            Backend::SqliteAt(path) => self.open_sqlite(&file_path(path, self.location, "")?)?,
+            Backend::Redis => self.open_redis(self.servers.redis_url.as_deref())?,
+            Backend::RedisAt(url) => self.open_redis(Some(url))?,
+            Backend::Mongo => self.open_mongo(self.servers.mongo_uri.as_deref())?,
+            Backend::MongoAt(uri) => self.open_mongo(Some(uri))?,
+        };
+        Ok((if self.settings.read_only { Arc::new(ReadOnly(store)) } else { store }, None))
+    }
+
+    #[cfg(feature = "sqlite")]
+    fn open_sqlite(&self, path: &Path) -> Result<Arc<dyn Store>> {
+        use super::backend::{create_folder_of, nothing_recorded};
+        use crate::dict::SqliteOptions;
+
+        let read_only = self.settings.read_only;
+        if read_only && matches!(path.try_exists(), Ok(false)) {
+            return Err(nothing_recorded(path, self.settings));
+        }
+        if !read_only {
+            create_folder_of(path)?;
+        }
+        let options = SqliteOptions::new().fast_save(self.log.is_fast_save()).read_only(read_only);
+        Ok(Arc::new(crate::store::DictStore::sqlite(path, &options)?))
+    }
+
+    #[cfg(not(feature = "sqlite"))]
+    #[expect(clippy::unused_self, reason = "with the feature it is used")]
+    fn open_sqlite(&self, _path: &Path) -> Result<Arc<dyn Store>> {
+        Err(not_built_in("sqlite"))
+    }
+
+    #[expect(clippy::unused_self, reason = "with the feature it is used")]
+    fn open_redis(&self, _url: Option<&str>) -> Result<Arc<dyn Store>> {
+        Err(not_built_in("redis"))
+    }
+
+    #[expect(clippy::unused_self, reason = "with the feature it is used")]
+    fn open_mongo(&self, _uri: Option<&str>) -> Result<Arc<dyn Store>> {
+        Err(not_built_in("mongodb"))
+    }
+}
+
+fn not_built_in(backend: &str) -> Error {
+    let message = format!(
+        "the backend {backend} is not part of this build; add the feature `{backend}` of larder, or use log or memory"
+    );
+    Error::new(ErrorKind::NotBuiltIn, message)
+}

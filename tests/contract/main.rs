@@ -1,0 +1,6 @@
+//! The laws of stores and dicts, over all that come with the crate.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+
+mod dicts;
+mod stores;
