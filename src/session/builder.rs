@@ -306,6 +306,8 @@ impl CachedSessionBuilder {
     }
 
     /// Stores and serves only responses for which this is true. What is stored and no longer passes is fetched anew.
+    ///
+    /// It sees the answer to [`send_stream`](super::RequestBuilder::send_stream) without its body, which has not come yet.
     pub fn filter(mut self, filter: impl Fn(&Response) -> bool + Send + Sync + 'static) -> Self {
         self.settings.filter = Some(Arc::new(filter));
         self
@@ -319,10 +321,53 @@ impl CachedSessionBuilder {
         self
     }
 
-    /// Sees every answer last, from the network and from the cache alike, and may change or refuse it. What it gives
-    /// back is not stored.
+    /// Adds a hook that sees every answer last, from the network and from the cache alike
+    /// ([`from_cache`](Response::from_cache) tells), and may refuse it or give back another one. What it gives back is
+    /// not stored.
+    ///
+    /// Hooks run in the order in which they were added, each with what the one before gave back; those of the request
+    /// come after those of the session. They see one answer for each `send()`, after redirects. Of a stream they see the
+    /// answer without its body, before that is read; if they give back another answer, its body takes the place of the
+    /// one that came, which is then not stored.
+    ///
+    /// ```
+    /// # use larder::{Backend, CachedSession};
+    /// # fn main() -> larder::Result<()> {
+    /// # let origin = |_: &http::Request<bytes::Bytes>| Ok(http::Response::new(Vec::new()));
+    /// use std::{thread::sleep, time::Duration};
+    ///
+    /// let session = CachedSession::builder("cache")
+    ///     .backend(Backend::Memory)
+    ///     .transport(origin)
+    ///     .on_response(|response| {
+    ///         // Be kind to the server; what comes from the cache costs it nothing.
+    ///         if !response.from_cache() {
+    ///             sleep(Duration::from_millis(10));
+    ///         }
+    ///         Ok(response)
+    ///     })
+    ///     .build()?;
+    /// # session.get("http://example.org/").send()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn on_response(mut self, hook: impl Fn(Response) -> Result<Response> + Send + Sync + 'static) -> Self {
-        self.settings.on_response = Some(Arc::new(hook));
+        self.settings.on_response.add(hook);
+        self
+    }
+
+    /// Whether identical requests that are made at the same time, from several threads, are sent once; yes unless set.
+    ///
+    /// The first one is sent. The others wait, and are answered with what it stored; if it fails or its answer may not be
+    /// stored, they are all sent at once. Requests are identical if they have the same key and the same partition. Those
+    /// that are made while the body of a [stream](super::RequestBuilder::send_stream) is being read are answered with the
+    /// same body, each at its own pace, if all of their headers are the same too and less than 4 MiB of it was read or
+    /// somebody follows already; else they are sent. What is shared and larger than that goes through a temporary file.
+    ///
+    /// A wait ends with the time-out of whoever waits: with the total an error, with those to connect and between two
+    /// reads the request is sent after all.
+    pub fn single_flight(mut self, single_flight: bool) -> Self {
+        self.settings.single_flight = single_flight;
         self
     }
 
