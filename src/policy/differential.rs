@@ -70,11 +70,11 @@ fn case(rng: &mut Rng) -> Case {
         "foo=\"bar\"",
     ];
     let asked = ["max-age=30", "max-age=0", "min-fresh=20", "max-stale", "max-stale=40", "no-cache", "no-store", "foo"];
-    let mut list = |rng: &mut Rng, of: &[&str], most: u64| {
+    let list = |rng: &mut Rng, of: &[&str], most: u64| {
         let len = rng.next() % (most + 1);
         (0..len).map(|_| rng.pick(of)).collect::<Vec<_>>().join(", ")
     };
-    let control = list(rng, &said, 3);
+    let control = list(rng, &said, 2);
     let wishes = list(rng, &asked, 2);
     let mut response = vec![("cache-control", control)];
     let mut maybe = |name: &'static str, n: u64, values: &[String], rng: &mut Rng| {
@@ -84,13 +84,13 @@ fn case(rng: &mut Rng) -> Case {
         }
     };
     maybe("expires", 3, &[date(60), date(-60), date(3600), "0".into(), "x".into()], rng);
-    maybe("last-modified", 3, &[date(-600), date(-86_400), date(60), date(-100 * 86_400)], rng);
-    maybe("date", 2, &[date(0), date(-100)], rng);
+    maybe("last-modified", 5, &[date(-600), date(-86_400), date(60), date(-100 * 86_400)], rng);
+    maybe("date", 4, &[date(0), date(-100)], rng);
     maybe("age", 4, &["10".into(), "70".into(), "x".into()], rng);
     maybe("etag", 2, &["\"1\"".into()], rng);
     maybe("vary", 6, &["*".into(), "foo".into()], rng);
-    maybe("pragma", 10, &["no-cache".into()], rng);
-    maybe("set-cookie", 10, &["a=b".into()], rng);
+    maybe("pragma", 30, &["no-cache".into()], rng);
+    maybe("set-cookie", 30, &["a=b".into()], rng);
     let mut request = Vec::new();
     if rng.one_in(6) {
         request.push(("authorization", "x".into()));
@@ -162,7 +162,7 @@ fn reason(case: &Case) -> Option<&'static str> {
         names.sort_unstable();
         names.windows(2).any(|pair| pair[0] == pair[1])
     };
-    let heuristic = !says("max-age") && !response.contains_key("expires") && !(case.shared && says("s-maxage"));
+    let explicit = says("max-age") || response.contains_key("expires") || case.shared && says("s-maxage");
     Some(match () {
         () if repeats(&said) || repeats(&asked) => "of repeated directives we take the first, they make it stale",
         () if response.contains_key("date") && response["date"] != date(0).as_str() => {
@@ -181,12 +181,13 @@ fn reason(case: &Case) -> Option<&'static str> {
         () if case.status == 599 || case.status == 500 || case.status == 503 => {
             "they do not store what has an unknown status"
         }
-        () if heuristic && says("public") && !matches!(case.status, 200 | 203 | 204 | 301 | 404 | 410) => {
+        () if !explicit && says("public") && !matches!(case.status, 200 | 203 | 204 | 301 | 404 | 410) => {
             "they guess by other statuses than those of 4.2.2"
         }
-        () if heuristic && response.contains_key("last-modified") => {
+        () if !explicit && response.contains_key("last-modified") => {
             "they guess in whole seconds, without an upper bound, and for every status"
         }
+        () if asks("no-store") => "they answer who asks for no-store from the cache, which 5.2.1.5 allows",
         () if asks("max-stale") => "they store what is of no use before somebody accepts it stale",
         () if asked.contains("max-age=0") => "they serve what is zero seconds old to who asks for max-age=0",
         () => return None,
@@ -197,6 +198,7 @@ fn reason(case: &Case) -> Option<&'static str> {
 fn another_reading_of_the_standard_comes_to_the_same() {
     let mut rng = Rng(0x9e37_79b9_7f4a_7c15);
     let (mut same, mut served, mut differences) = (0, 0, BTreeMap::<&str, u64>::new());
+    let mut unexplained = Vec::new();
     for n in 0..CASES {
         let case = case(&mut rng);
         let (ours, theirs) = (ours(&case), theirs(&case));
@@ -204,17 +206,20 @@ fn another_reading_of_the_standard_comes_to_the_same() {
             Some(reason) if ours != theirs => *differences.entry(reason).or_default() += 1,
             Some(_) => {}
             None => {
-                assert_eq!(
-                    ours, theirs,
-                    "case {n}: {} {:?} {:?}, {} s later {:?} (shared: {})",
-                    case.status, case.request, case.response, case.later, case.again, case.shared
-                );
                 same += 1;
                 served += u64::from(ours);
+                if ours != theirs {
+                    unexplained.push(format!(
+                        "{n}: {} {:?} {:?}, {} s later {:?}, shared: {}: {ours}",
+                        case.status, case.request, case.response, case.later, case.again, case.shared
+                    ));
+                }
             }
         }
     }
+    unexplained.truncate(20);
+    assert!(unexplained.is_empty(), "{}", unexplained.join("\n"));
     // Neither is the comparison empty, nor a reason without a case.
     assert!(same > CASES / 5 && served > CASES / 50, "{same} {served}");
-    assert_eq!(differences.len(), 12, "{differences:#?}");
+    assert_eq!(differences.len(), 13, "{differences:#?}");
 }

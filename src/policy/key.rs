@@ -3,11 +3,12 @@
 use super::{
     normalize,
     redact::{self, Credentials, Ignored},
+    requests_cache::{KeyRules, Keyed},
     vary::matched,
 };
 use crate::{
     Error, ErrorKind, Result,
-    entry::{Key, Namespace, StoredRequest},
+    entry::{Key, Namespace, StoredRequest, foreign},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header::HOST};
@@ -46,6 +47,8 @@ pub(crate) struct Asked {
     /// The headers as they were asked, redacted.
     pub(crate) headers: Arc<HeaderMap>,
     pub(crate) credentials: Credentials,
+    /// The body as it may be stored, where it is to be: see [`StoredRequest`].
+    pub(crate) body: Option<Bytes>,
 }
 
 impl Asked {
@@ -88,7 +91,7 @@ impl Asked {
             variant: None,
             name: None,
         };
-        Ok(Self { identity, url: shown, headers, credentials })
+        Ok(Self { identity, url: shown, headers, credentials, body: None })
     }
 
     /// Makes a text the key, in the place of method, URL, host and body.
@@ -102,6 +105,22 @@ impl Asked {
         self.identity.name = Some(digest(&[SCHEME, b"headers", &self.identity.base(), &matched]));
     }
 
+    /// Makes a key of requests-cache the key. The body is kept to be stored if `keep_body`: redacted, and normalised as
+    /// there unless credentials are in it that nobody looks for there.
+    pub(crate) fn foreign(&mut self, rules: &KeyRules, request: &Keyed<'_>, keep_body: bool) {
+        self.identity.name = rules.key(request).map(|key| foreign(key, 0));
+        if keep_body {
+            let mut found = Credentials::default();
+            let content_type = request.headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+            let redacted = normalize::body(content_type, request.body, &mut found);
+            let body = match redacted {
+                Some(redacted) if !found.is_empty() => redacted.bytes,
+                _ => rules.body(request.headers, request.body),
+            };
+            self.body = Some(Bytes::copy_from_slice(&body));
+        }
+    }
+
     /// What is stored of the request beside its response.
     pub(crate) fn to_stored(&self) -> StoredRequest {
         StoredRequest {
@@ -112,6 +131,7 @@ impl Asked {
             partition: self.identity.partition,
             variant: self.identity.variant,
             name: self.identity.name,
+            body: self.body.clone(),
         }
     }
 }
@@ -163,15 +183,26 @@ impl Identity {
         }
     }
 
-    /// The key of the response.
+    /// The key of the response. One of requests-cache has no place for partition and variant.
     pub(crate) fn key(&self) -> Key {
+        if let Some(key) = self.name.map(Key::from_digest).filter(|key| key.foreign().is_some()) {
+            return key;
+        }
         let partition = self.partition.as_ref().map_or(&[][..], |partition| partition);
         let variant = self.variant.as_ref().map_or(&[][..], |variant| variant);
         key_of(&self.base(), partition, variant)
     }
 
+    /// Whether its key is one of requests-cache, which has no place for partition and variant.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.name.is_some_and(|name| Key::from_digest(name).foreign().is_some())
+    }
+
     /// The key of what leads to the response whatever its variant.
     pub(crate) fn home(&self) -> Key {
+        if self.is_foreign() {
+            return self.key();
+        }
         let partition = self.partition.as_ref().map_or(&[][..], |partition| partition);
         key_of(&self.base(), partition, &[])
     }

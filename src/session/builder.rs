@@ -10,28 +10,29 @@ use std::{
 };
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method,
+    HeaderMap, HeaderValue, Method,
     header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, USER_AGENT},
 };
 use ureq::config::AutoHeaderValue;
 
 use super::{
-    Backend, Cache, CachedSession, Response, Timeout, Transport,
+    Backend, Cache, CachedSession, KeyScheme, Response, Serializer, Timeout, Transport,
     auth::Auth,
     backend::user_cache_dir,
     cache::PartitionBy,
     client::UreqTransport,
     delivery::{Delivery, secret_value},
     environment::Environment,
+    headers::with_defaults,
     open::{Place, Servers},
-    pairs::HeaderPair,
     put_aside::PutAside,
-    request::{header, invalid, with_defaults},
+    request::invalid,
     settings::Settings,
 };
 use crate::{
-    Error, Mode, Result,
+    Error, ErrorKind, Mode, Result,
     log::{self, SystemClock},
+    policy::requests_cache::KeyRules,
     store::Store,
 };
 
@@ -60,6 +61,7 @@ pub struct CachedSessionBuilder {
     extension: Option<String>,
     servers: Servers,
     log: log::Options,
+    compress: bool,
     pub(super) settings: Settings,
     transport: Option<Arc<dyn Transport>>,
     agent_config: Option<ureq::config::Config>,
@@ -76,6 +78,7 @@ impl CachedSessionBuilder {
             extension: None,
             servers: Servers::default(),
             log: log::Options::new(),
+            compress: false,
             settings: Settings::default(),
             transport: None,
             agent_config: None,
@@ -158,6 +161,18 @@ impl CachedSessionBuilder {
         self
     }
 
+    /// Whether the file keeps bodies compressed (zstd) where that makes them clearly smaller, with [`Backend::Log`];
+    /// other backends keep them as they are. Off unless set. Needs the feature `zstd`, else `build()` answers
+    /// [`NotBuiltIn`](crate::ErrorKind::NotBuiltIn).
+    ///
+    /// Bodies that are compressed already, by their content coding or as images, audio and video are, stay as they are.
+    /// What was stored before is read all the same; see [`compress` of the log](crate::log::Options::compress).
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.compress = compress;
+        self.log = self.log.compress(compress);
+        self
+    }
+
     /// Serves what is stored and never writes, not even the file's header. Off unless set.
     ///
     /// A file that has kept no credentials yet has no partitions: requests with credentials miss.
@@ -195,69 +210,6 @@ impl CachedSessionBuilder {
     /// out as they came over the wire.
     pub fn decode(mut self, decode: bool) -> Self {
         self.settings.decode = decode;
-        self
-    }
-
-    /// Adds a header to every request that has none of its name.
-    pub fn header(mut self, name: impl TryInto<HeaderName>, value: impl TryInto<HeaderValue>) -> Self {
-        match header(name, value) {
-            Ok((name, value)) => drop(self.settings.headers.append(name, value)),
-            Err(error) => self.fail(invalid(error)),
-        }
-        self
-    }
-
-    /// The same for several: a [`HeaderMap`], or pairs of name and value.
-    pub fn headers<P: HeaderPair>(mut self, headers: impl IntoIterator<Item = P>) -> Self {
-        let mut last = None;
-        for pair in headers {
-            match pair.header_pair(last.as_ref()) {
-                Ok((name, value)) => {
-                    self.settings.headers.append(name.clone(), value);
-                    last = Some(name);
-                }
-                Err(error) => self.fail(invalid(error)),
-            }
-        }
-        self
-    }
-
-    /// Leaves a header out that every request would carry otherwise: `User-Agent`, `Accept` or `Accept-Encoding`.
-    pub fn remove_header(mut self, name: impl TryInto<HeaderName>) -> Self {
-        match name.try_into() {
-            Ok(name) => {
-                self.settings.headers.remove(&name);
-                self.settings.removed.push(name);
-            }
-            Err(_) => self.fail(invalid("a header name holds characters that HTTP does not allow")),
-        }
-        self
-    }
-
-    /// Keeps the cookies that answers set, those of redirects too, and sends them back as RFC 6265 says. Off unless set.
-    /// Needs the feature `cookies`.
-    ///
-    /// A hit leaves them alone in [`Mode::Cache`], and sets them again in the replay modes. As cookies are credentials,
-    /// they make a partition of the cache: a request with another cookie than before gets an answer of its own, unless
-    /// [`partition`](Self::partition) or [`share_across_credentials`](Self::share_across_credentials) says otherwise.
-    pub fn cookies(mut self, keep: bool) -> Self {
-        #[cfg(feature = "cookies")]
-        {
-            let jar = self.settings.jar.take();
-            self.settings.jar = keep.then(|| jar.unwrap_or_default());
-        }
-        #[cfg(not(feature = "cookies"))]
-        if keep {
-            let message = "cookies(true) needs the feature `cookies`, which is not compiled in";
-            self.fail(Error::new(crate::ErrorKind::NotBuiltIn, message));
-        }
-        self
-    }
-
-    /// Keeps cookies in this jar, which may hold some already and may be shared; see [`cookies`](Self::cookies).
-    #[cfg(feature = "cookies")]
-    pub fn cookie_jar(mut self, jar: super::CookieJar) -> Self {
-        self.settings.jar = Some(jar);
         self
     }
 
@@ -324,10 +276,65 @@ impl CachedSessionBuilder {
         self
     }
 
-    /// Sees every answer last, from the network and from the cache alike, and may change or refuse it. What it gives
-    /// back is not stored.
+    /// The form in which responses are stored; [`Serializer::Bincode`] unless set.
+    pub fn serializer(mut self, serializer: Serializer) -> Self {
+        self.settings.serializer = serializer;
+        self
+    }
+
+    /// What the keys of stored responses are made of; [`KeyScheme::Native`] unless set.
+    pub fn key_scheme(mut self, scheme: KeyScheme) -> Self {
+        self.settings.key_scheme = scheme;
+        self
+    }
+
+    /// Adds a hook that sees every answer last, from the network and from the cache alike
+    /// ([`from_cache`](Response::from_cache) tells), and may refuse it or give back another one. What it gives back is
+    /// not stored.
+    ///
+    /// Hooks run in the order in which they were added, each with what the one before gave back; those of the request
+    /// come after those of the session. They see one answer for each `send()`, after redirects. Of a stream they see the
+    /// answer without its body, before that is read; if they give back another answer, its body takes the place of the
+    /// one that came, which is then not stored.
+    ///
+    /// ```
+    /// # use larder::{Backend, CachedSession};
+    /// # fn main() -> larder::Result<()> {
+    /// # let origin = |_: &http::Request<bytes::Bytes>| Ok(http::Response::new(Vec::new()));
+    /// use std::{thread::sleep, time::Duration};
+    ///
+    /// let session = CachedSession::builder("cache")
+    ///     .backend(Backend::Memory)
+    ///     .transport(origin)
+    ///     .on_response(|response| {
+    ///         // Be kind to the server; what comes from the cache costs it nothing.
+    ///         if !response.from_cache() {
+    ///             sleep(Duration::from_millis(10));
+    ///         }
+    ///         Ok(response)
+    ///     })
+    ///     .build()?;
+    /// # session.get("http://example.org/").send()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn on_response(mut self, hook: impl Fn(Response) -> Result<Response> + Send + Sync + 'static) -> Self {
-        self.settings.on_response = Some(Arc::new(hook));
+        self.settings.on_response.add(hook);
+        self
+    }
+
+    /// Whether identical requests that are made at the same time, from several threads, are sent once; yes unless set.
+    ///
+    /// The first one is sent. The others wait, and are answered with what it stored; if it fails or its answer may not be
+    /// stored, they are all sent at once. Requests are identical if they have the same key and the same partition. Those
+    /// that are made while the body of a [stream](super::RequestBuilder::send_stream) is being read are answered with the
+    /// same body, each at its own pace, if all of their headers are the same too and less than 4 MiB of it was read or
+    /// somebody follows already; else they are sent. What is shared and larger than that goes through a temporary file.
+    ///
+    /// A wait ends with the time-out of whoever waits: with the total an error, with those to connect and between two
+    /// reads the request is sent after all.
+    pub fn single_flight(mut self, single_flight: bool) -> Self {
+        self.settings.single_flight = single_flight;
         self
     }
 
@@ -357,7 +364,7 @@ impl CachedSessionBuilder {
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a setting that cannot be; what opening the file meets:
     /// [`NotALarder`](crate::ErrorKind::NotALarder), [`NewerFormat`](crate::ErrorKind::NewerFormat),
     /// [`Busy`](crate::ErrorKind::Busy), [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Io`](crate::ErrorKind::Io);
-    /// [`NotBuiltIn`](crate::ErrorKind::NotBuiltIn) for a backend whose feature is missing. A server is not asked
+    /// [`NotBuiltIn`](crate::ErrorKind::NotBuiltIn) for a backend or a setting whose feature is missing. A server is not asked
     /// before the first request.
     pub fn build(mut self) -> Result<CachedSession> {
         if let Some(error) = self.error.take() {
@@ -368,8 +375,10 @@ impl CachedSessionBuilder {
         self.settings.read_only |= self.settings.rules.mode == Mode::Offline;
         self.take_environment();
         self.settings.plain_headers = Arc::new(with_defaults(HeaderMap::new(), &self.settings, &[]));
-        let (store, put_aside) = self.open()?;
-        let cache = Cache::ignoring(store, Arc::new(SystemClock), Arc::clone(&self.settings.ignored))?;
+        let rules = (self.settings.key_scheme == KeyScheme::RequestsCache).then(KeyRules::default);
+        let (store, put_aside) = self.open(rules.as_ref())?;
+        let cache = Cache::new(store, Arc::new(SystemClock))?.with_foreign_keys(rules);
+        let cache = cache.ignoring(Arc::clone(&self.settings.ignored));
         let transport = self.transport.unwrap_or_else(|| Arc::new(UreqTransport::new(self.agent_config)));
         Ok(CachedSession::assemble(self.settings, cache, transport, put_aside))
     }
@@ -402,6 +411,10 @@ impl CachedSessionBuilder {
 
     /// What can never come true is a mistake.
     fn check(&self) -> Result<()> {
+        if self.compress && !cfg!(feature = "zstd") {
+            let message = "compress: this build cannot; build larder with the feature `zstd`";
+            return Err(Error::new(ErrorKind::NotBuiltIn, message));
+        }
         self.settings.delivery.check()?;
         let rules = &self.settings.rules;
         if let Some(code) = rules.codes.iter().flatten().find(|code| !(100..=999).contains(*code)) {
@@ -413,10 +426,23 @@ impl CachedSessionBuilder {
             let method: String = method.chars().take(40).collect();
             return Err(invalid(format!("allowable_methods: `{}` is no HTTP method", method.escape_debug())));
         }
+        self.check_scheme()
+    }
+
+    fn check_scheme(&self) -> Result<()> {
+        let json = self.settings.serializer == Serializer::Json;
+        if self.settings.key_scheme == KeyScheme::Native {
+            let message = "serializer: documents of requests-cache go with its keys; set key_scheme(RequestsCache)";
+            return if json { Err(invalid(message)) } else { Ok(()) };
+        }
+        if self.settings.key_fn.is_some() || matches!(self.settings.partition_by, PartitionBy::Name(_)) {
+            let message = "key_scheme: the keys of requests-cache have no place for key_fn(..) and partition(..)";
+            return Err(invalid(message));
+        }
         Ok(())
     }
 
-    fn open(&self) -> Result<(Arc<dyn Store>, PutAside)> {
+    fn open(&self, rules: Option<&KeyRules>) -> Result<(Arc<dyn Store>, PutAside)> {
         let place = Place {
             name: &self.name,
             location: self.location.as_deref(),
@@ -424,13 +450,14 @@ impl CachedSessionBuilder {
             log: &self.log,
             servers: &self.servers,
             settings: &self.settings,
+            shared_with: rules.filter(|_| self.settings.serializer == Serializer::Json),
         };
         let (store, log) = place.open(&self.backend)?;
         let put_aside = PutAside::of(Arc::clone(&store), log);
         Ok((store, put_aside))
     }
 
-    fn fail(&mut self, error: Error) {
+    pub(super) fn fail(&mut self, error: Error) {
         self.error.get_or_insert(error);
     }
 }

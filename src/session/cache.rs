@@ -1,6 +1,7 @@
 //! The cache: a store of responses, without any policy about serving them.
 
 mod chain;
+mod copy;
 mod lists;
 mod plan;
 mod salt;
@@ -9,27 +10,30 @@ mod tests;
 mod walkers;
 
 pub(crate) use chain::{Chain, Lookup, Part, Whose, With};
+pub use copy::{CopyProgress, CopyReport, VerifyReport};
 pub(crate) use plan::Marks;
 pub(crate) use salt::PartitionBy;
-pub use walkers::Responses;
+pub use walkers::{CacheHead, Responses};
 
 use crate::{
     Error, ErrorKind, Result,
-    entry::{Key, StoredResponse, UrlEntry, encode_response},
-    log::{Clock, Staged},
+    entry::{Key, StoredResponse, UrlEntry, encode_response, foreign, foreign_digest},
+    log::{Clock, Staged, Version},
     policy::{
         key::{self, Asked, Identity},
         partition::Partitions,
         redact::{self, Credentials, Ignored},
+        requests_cache::{KeyRules, Keyed},
     },
     store::Store,
 };
 use bytes::Bytes;
+use http::HeaderMap;
 use plan::Plan;
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -79,11 +83,15 @@ struct Inner {
     clock: Arc<dyn Clock>,
     partitions: Partitions,
     ignored: Ignored,
+    /// How keys are made, if not in our own way.
+    foreign: Option<KeyRules>,
     /// Held by whoever had a conflict, so that threads of one process do not conflict for ever.
     contended: Mutex<()>,
     hits: AtomicU64,
     misses: AtomicU64,
     errors: AtomicU64,
+    /// Responses whose bodies could not be read, and that could not be deleted either.
+    condemned: Mutex<Vec<(Key, Version)>>,
 }
 
 /// Counts and sizes of a cache.
@@ -107,26 +115,42 @@ pub struct CacheStats {
 }
 
 impl Cache {
-    #[cfg(test)]
+    /// Fails with `Io` if the operating system has no random bytes.
     pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
-        Self::ignoring(store, clock, Ignored::default())
-    }
-
-    /// The cache of requests in which the values of some parameters do not matter. Fails with `Io` if the operating system
-    /// has no random bytes.
-    pub(crate) fn ignoring(store: Arc<dyn Store>, clock: Arc<dyn Clock>, ignored: Ignored) -> Result<Self> {
         Ok(Self {
             inner: Arc::new(Inner {
                 store,
                 clock,
                 partitions: Partitions::new()?,
-                ignored,
+                ignored: Ignored::default(),
+                foreign: None,
                 contended: Mutex::new(()),
                 hits: AtomicU64::new(0),
                 misses: AtomicU64::new(0),
                 errors: AtomicU64::new(0),
+                condemned: Mutex::default(),
             }),
         })
+    }
+
+    /// With the keys of requests-cache. To be called before the cache is cloned.
+    pub(crate) fn with_foreign_keys(mut self, rules: Option<KeyRules>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.foreign = rules;
+        }
+        self
+    }
+
+    /// With requests in which the values of some parameters do not matter. To be called before the cache is cloned.
+    pub(crate) fn ignoring(mut self, ignored: Ignored) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.ignored = ignored;
+        }
+        self
+    }
+
+    pub(crate) fn foreign_keys(&self) -> Option<&KeyRules> {
+        self.inner.foreign.as_ref()
     }
 
     /// The response under a key, and when it was received; `None` if there is none.
@@ -147,7 +171,19 @@ impl Cache {
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if the URL of its request is not one, and whatever the store says.
     pub fn save(&self, response: &StoredResponse) -> Result<String> {
-        self.save_chain(&[], response).map(Key::to_hex)
+        let Some(rules) = &self.inner.foreign else {
+            return self.save_chain(&[], response).map(Key::to_hex);
+        };
+        let mut response = response.clone();
+        let request = &mut response.request;
+        if request.body_digest.is_some() && request.body.is_none() {
+            let message = "the key needs the body of the request, which is not stored with this response";
+            return Err(Error::new(ErrorKind::InvalidInput, message).with_url(request.url.clone()));
+        }
+        let body = request.body.get_or_insert_default();
+        let asked = Keyed { method: &request.method, url: &request.url, headers: &request.headers, body, verify: true };
+        request.name = rules.key(&asked).map(|key| foreign(key, 0));
+        self.save_chain(&[], &response).map(Key::to_hex)
     }
 
     /// Makes `new` lead to the response under `to`, as a further key of it.
@@ -331,7 +367,13 @@ impl Cache {
     /// for them now.
     pub(crate) fn invalidate(&self, urls: &[Url]) -> Result<()> {
         let asked: Vec<_> = urls.iter().map(|url| self.get_of_parsed(url)).collect::<Result<_>>()?;
-        self.change(|plan| asked.iter().try_for_each(|asked| plan.invalidate(asked)))
+        // Keys of others have no lists.
+        let has_lists = self.inner.foreign.is_none();
+        self.change(|plan| {
+            asked.iter().try_for_each(|asked| {
+                if has_lists { plan.invalidate(asked) } else { plan.delete(asked.key(), |_| true).map(drop) }
+            })
+        })
     }
 
     /// The key of the list of a URL, and its mark now.
@@ -339,6 +381,32 @@ impl Cache {
         let root = identity.list_key();
         let mark = self.url_list(&root)?.map_or(0, |list| list.mark);
         Ok((root, mark))
+    }
+
+    /// Deletes a response whose body turned out to be unreadable, unless it has been written since; if it cannot be
+    /// deleted, this handle and its clones remember it.
+    pub(crate) fn condemn(&self, key: Key, version: Version) -> Result<()> {
+        const REMEMBERED_MAX: usize = 1024;
+        let deleted = self.change(|plan| plan.delete_version(key, version));
+        if deleted.is_err() {
+            let mut condemned = self.condemned();
+            if condemned.len() < REMEMBERED_MAX && !condemned.contains(&(key, version)) {
+                condemned.push((key, version));
+            }
+        }
+        match deleted {
+            Err(error) if error.kind() != ErrorKind::ReadOnly => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether its body is known to be unreadable.
+    pub(crate) fn is_condemned(&self, key: Key, version: Version) -> bool {
+        self.condemned().contains(&(key, version))
+    }
+
+    fn condemned(&self) -> MutexGuard<'_, Vec<(Key, Version)>> {
+        self.inner.condemned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
@@ -371,6 +439,39 @@ impl Cache {
         Plan::new(self.store(), self.now())
     }
 
+    /// The key that a text stands for.
+    fn resolve(&self, text: &str) -> Key {
+        let hex = if self.inner.foreign.is_some() { foreign_digest(text).map(Key::from_digest) } else { None };
+        if let Some(key) = hex.or_else(|| Key::from_hex(text)) {
+            return key;
+        }
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+        if matches!(scheme.as_deref(), Some("http" | "https"))
+            && let Ok(identity) = self.get_of(text)
+        {
+            return identity.key();
+        }
+        key::named(text)
+    }
+
+    /// A GET of a URL without credentials.
+    fn get_of(&self, url: &str) -> Result<Identity> {
+        let parsed = Url::parse(url).map_err(|error| {
+            let shown = redact::url(url, &mut Credentials::default());
+            Error::new(ErrorKind::InvalidInput, format!("not a URL: {error}")).with_url(shown)
+        })?;
+        self.get_of_parsed(&parsed)
+    }
+
+    fn get_of_parsed(&self, url: &Url) -> Result<Identity> {
+        let mut identity = Asked::ignoring(&self.inner.ignored, "GET", url, &Arc::default(), &[])?.identity;
+        if let Some(rules) = &self.inner.foreign {
+            let asked = Keyed { method: "GET", url: url.as_str(), headers: &HeaderMap::new(), body: &[], verify: true };
+            identity.name = rules.key(&asked).map(|key| foreign(key, 0));
+        }
+        Ok(identity)
+    }
+
     /// Makes a batch and applies it; makes it anew if something has changed in between.
     fn change<T>(&self, make: impl Fn(&mut Plan<'_>) -> Result<T>) -> Result<T> {
         let mut turn = None;
@@ -393,34 +494,5 @@ impl Cache {
 impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache").field("store", &self.inner.store).finish_non_exhaustive()
-    }
-}
-
-impl Cache {
-    /// The key that a text stands for.
-    fn resolve(&self, text: &str) -> Key {
-        if let Some(key) = Key::from_hex(text) {
-            return key;
-        }
-        let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-        if matches!(scheme.as_deref(), Some("http" | "https"))
-            && let Ok(identity) = self.get_of(text)
-        {
-            return identity.key();
-        }
-        key::named(text)
-    }
-
-    /// A GET of a URL without credentials.
-    fn get_of(&self, url: &str) -> Result<Identity> {
-        let parsed = Url::parse(url).map_err(|error| {
-            let shown = redact::url(url, &mut Credentials::default());
-            Error::new(ErrorKind::InvalidInput, format!("not a URL: {error}")).with_url(shown)
-        })?;
-        self.get_of_parsed(&parsed)
-    }
-
-    fn get_of_parsed(&self, url: &Url) -> Result<Identity> {
-        Ok(Asked::ignoring(&self.inner.ignored, "GET", url, &Arc::default(), &[])?.identity)
     }
 }

@@ -18,7 +18,7 @@ use super::{
     cache::{Chain, Part, PartitionBy},
     decode, redirect,
     send::{Course, Hop, Step},
-    stream::{self, Saving, StreamBody},
+    source::{self, Saving, Source},
     transport::timed_out,
 };
 use crate::{
@@ -203,6 +203,9 @@ impl Course<'_> {
         came: Came,
     ) -> Result<Step> {
         let status = came.parts.status.as_u16();
+        if self.limit > 0 && redirect::leads_nowhere(status, &came.parts.headers) {
+            return Err(redirect::nowhere(hop.request, status));
+        }
         if self.limit > 0
             && let Some(location) = redirect::location(status, &came.parts.headers)
         {
@@ -223,6 +226,10 @@ impl Course<'_> {
         }
         let keep = exchange.after_send(status, &came.facts, came.received, came.delay);
         let keep = self.unless_for_one(hop, &came.facts, keep);
+        if !(hop.cached && matches!(keep, Keep::Store(_))) {
+            // There will be nothing for those who wait.
+            self.leads.release();
+        }
         if self.stream {
             return self.hand_out(hop, forward, exchange, came, keep);
         }
@@ -263,7 +270,7 @@ impl Course<'_> {
 
     /// The answer with its body still to be read, and stored while that happens.
     fn hand_out(
-        &self,
+        &mut self,
         hop: &Hop<'_>,
         forward: Forward,
         exchange: &Exchange<'_>,
@@ -276,7 +283,7 @@ impl Course<'_> {
         // Of the two, `Transfer-Encoding` decides (RFC 9112, 6.3).
         let length = announced(&parts.headers).filter(|_| !parts.headers.contains_key(TRANSFER_ENCODING));
         let announced = if empty { Some(0) } else { length };
-        let (from, coding) = stream::unpack(wire, &decode::coding_of(&parts.headers), self.decode)?;
+        let (from, coding) = source::unpack(wire, &decode::coding_of(&parts.headers), self.decode)?;
         let stored = stored.with_coding(coding);
         let mut response = self.answer(hop, forward, &parts.headers, stored.clone());
         response.elapsed = self.started.elapsed();
@@ -293,17 +300,22 @@ impl Course<'_> {
                 hops: self.hops.clone(),
                 response: stored,
                 marks: self.marks.clone(),
+                lead: None,
             });
         }
         if saving.is_none() {
             // What is not going to be stored does not expire.
             Arc::make_mut(&mut response.stored).expires = None;
+            self.leads.release();
         }
         self.session.cache().count_miss();
         let announced = announced.filter(|_| !from.is_undone() || empty);
-        let deadline = self.timeout.total.and_then(|total| self.started.checked_add(total));
-        let body = StreamBody::received(from, announced, max_body, deadline).saving(saving);
-        Ok(Step::Done(Box::new(response), Some(Box::new(body))))
+        let limits = self.limits();
+        let body = self.lead_stream(&response, |lead| {
+            let saving = saving.map(|saving| Saving { lead, ..saving });
+            Source::received(from, announced, max_body, limits).saving(saving)
+        });
+        Ok(Step::Done(Box::new(response), Some(body)))
     }
 
     /// Notes a redirect that is followed.
@@ -410,7 +422,7 @@ fn received_as(hop: &Hop<'_>, exchange: &Exchange<'_>, came: &Came, keep: Keep, 
     };
     let mut request = hop.asked.to_stored();
     let names = came.facts.vary.names();
-    if !names.is_empty() {
+    if !names.is_empty() && !hop.asked.identity.is_foreign() {
         request.variant = Some(variant(names, &hop.asked.headers));
     }
     StoredResponse::new(request, came.parts.status, headers, body, came.received)

@@ -14,6 +14,7 @@ use http::Method;
 
 use super::{
     Backend, Body, Cache, CacheDisabled, CachedSessionBuilder, RequestBuilder, Response, ResponseStream,
+    flight::Flights,
     put_aside::PutAside,
     request::{self, Options, Request},
     send::Course,
@@ -51,9 +52,10 @@ struct Inner {
     settings: Settings,
     transport: Arc<dyn Transport>,
     cache: Cache,
-    put_aside: PutAside,
+    put_aside: Arc<PutAside>,
+    flights: Arc<Flights>,
     /// The keys whose responses are being made fresh behind their callers' backs.
-    refreshing: Mutex<HashSet<Key>>,
+    refreshing: Arc<Mutex<HashSet<Key>>>,
 }
 
 impl CachedSession {
@@ -81,10 +83,21 @@ impl CachedSession {
     ) -> Self {
         static SESSIONS: AtomicU64 = AtomicU64::new(0);
         let id = SESSIONS.fetch_add(1, Ordering::Relaxed);
-        let session =
-            Self { inner: Arc::new(Inner { id, settings, transport, cache, put_aside, refreshing: Mutex::default() }) };
+        let (put_aside, flights) = (Arc::new(put_aside), Arc::default());
+        let session = Self {
+            inner: Arc::new(Inner { id, settings, transport, cache, put_aside, flights, refreshing: Arc::default() }),
+        };
         session.report_damage();
         session
+    }
+
+    /// The same session with other settings.
+    pub(super) fn with_settings(&self, settings: Settings) -> Self {
+        let Inner { id, transport, cache, put_aside, flights, refreshing, .. } = &*self.inner;
+        let (transport, cache) = (Arc::clone(transport), cache.clone());
+        let (put_aside, flights) = (Arc::clone(put_aside), Arc::clone(flights));
+        let refreshing = Arc::clone(refreshing);
+        Self { inner: Arc::new(Inner { id: *id, settings, transport, cache, put_aside, flights, refreshing }) }
     }
 
     /// A GET request.
@@ -190,6 +203,11 @@ impl CachedSession {
         &self.inner.refreshing
     }
 
+    /// What is under way.
+    pub(super) fn flights(&self) -> &Arc<Flights> {
+        &self.inner.flights
+    }
+
     pub(super) fn id(&self) -> u64 {
         self.inner.id
     }
@@ -210,15 +228,19 @@ impl CachedSession {
 
     /// The answer to a request up to its body.
     pub(super) fn run_stream(&self, request: Request, options: &Options) -> Result<ResponseStream> {
-        Course::new(self, options).run_stream(request)
+        let stream = Course::new(self, options).run_stream(request)?;
+        stream.hooked(|response| self.hooked(response, options))
     }
 
     pub(super) fn run(&self, request: Request, options: &Options) -> Result<Response> {
         let response = Course::new(self, options).run(request)?;
-        match &self.settings().on_response {
-            Some(hook) => hook(response),
-            None => Ok(response),
-        }
+        self.hooked(response, options)
+    }
+
+    /// The hooks of the session, then those of the request.
+    pub(super) fn hooked(&self, response: Response, options: &Options) -> Result<Response> {
+        let response = self.settings().on_response.run(response)?;
+        options.on_response.run(response)
     }
 }
 

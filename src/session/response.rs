@@ -47,6 +47,8 @@ pub enum CacheStatus {
     Bypass,
     /// Not asked of anybody: the request wanted an answer from the cache, which had none (`only-if-cached`).
     NotCached,
+    /// Asked of the origin by an identical request that was under way, and read along with it.
+    Collapsed,
 }
 
 impl fmt::Display for CacheStatus {
@@ -61,6 +63,7 @@ impl fmt::Display for CacheStatus {
             Self::Refresh => Forward::Request,
             Self::Method => Forward::Method,
             Self::Bypass => Forward::Bypass,
+            Self::Collapsed => return f.write_str("fwd=uri-miss; collapsed"),
         };
         write!(f, "fwd={}", forward.as_str())
     }
@@ -312,6 +315,11 @@ impl Response {
         *response.status_mut() = status;
         *response.headers_mut() = self.headers.unwrap_or(stored.headers);
         response
+    }
+
+    /// The error with the URL that it is about.
+    pub(super) fn located(&self, error: Error) -> Error {
+        if error.url().is_some() { error } else { error.with_url(self.shown_url()) }
     }
 
     fn shown_url(&self) -> String {

@@ -1,15 +1,17 @@
 //! The course of one request through cache and network, redirects included.
 
-use std::time::Instant;
+use std::{io, time::Instant};
 
 use super::{
-    CacheStatus, CachedSession, Response, Timeout,
-    cache::{Lookup, Marks, Part, Whose, With},
+    CacheStatus, CachedSession, KeyScheme, Response, Serializer, Timeout, Transport,
+    cache::{Chain, Lookup, Marks, Part, PartitionBy, Whose, With},
     delivery::Delivery,
     disabled,
     request::{Options, Request},
     settings::Settings,
-    stream::{ResponseStream, StreamBody},
+    share::{Leads, Shared},
+    spool::SpoolReader,
+    stream::ResponseStream,
 };
 use crate::{
     Error, ErrorKind, Mode, Result, StoredResponse,
@@ -17,14 +19,18 @@ use crate::{
         exchange::{Exchange, First, Forward, Next, Reuse, Wish},
         key::{Asked, Identity},
         partition,
+        requests_cache::Keyed,
     },
     replay,
+    store::BodyReader,
 };
 
 /// What is known while a request is under way.
 pub(super) struct Course<'a> {
     pub(super) session: &'a CachedSession,
     pub(super) settings: &'a Settings,
+    /// What sends the requests, if it is not that of the session.
+    through: Option<&'a dyn Transport>,
     pub(super) wish: Wish,
     pub(super) timeout: Timeout,
     /// What the request sets of how it is sent.
@@ -33,9 +39,12 @@ pub(super) struct Course<'a> {
     pub(super) decode: bool,
     /// Whether the body is to be handed out in pieces.
     pub(super) stream: bool,
+    /// The body of what the last look-up found, where it is to be handed out so.
+    pub(super) reader: Option<Box<dyn BodyReader>>,
+    pub(super) leads: Leads,
     pub(super) started: Instant,
     /// Of the URL that was asked; it is carried over to wherever redirects lead.
-    fragment: Option<String>,
+    pub(super) fragment: Option<String>,
     /// The redirects so far, as the user sees them.
     pub(super) history: Vec<Response>,
     /// The same as they would be stored: those at the end of the list that may be.
@@ -47,8 +56,15 @@ pub(super) struct Course<'a> {
 /// What one hop came to.
 pub(super) enum Step {
     /// The answer; its body apart if it is to be read in pieces.
-    Done(Box<Response>, Option<Box<StreamBody>>),
+    Done(Box<Response>, Option<SpoolReader>),
     Follow(Box<Request>),
+}
+
+/// What a look-up leads to.
+enum Decided {
+    Step(Step),
+    /// The origin is asked; what is stored may be served if it fails, and is what is asked about if so marked.
+    Ask(Forward, Option<(Chain, bool)>),
 }
 
 /// A request, as the cache sees it, and whether the cache takes part.
@@ -75,18 +91,30 @@ impl<'a> Course<'a> {
         Self {
             session,
             settings,
+            through: None,
             wish,
             timeout: options.timeout.unwrap_or(settings.timeout),
             delivery: options.delivery.clone(),
             limit: options.redirects.unwrap_or(settings.redirects),
             decode: options.decode.unwrap_or(settings.decode),
             stream: false,
+            reader: None,
+            leads: Leads::default(),
             started: Instant::now(),
             fragment: None,
             history: Vec::new(),
             hops: Vec::new(),
             marks: Marks::new(),
         }
+    }
+
+    /// The same, but that the requests are sent by something else.
+    pub(super) fn through(session: &'a CachedSession, options: &Options, transport: &'a dyn Transport) -> Self {
+        Self { through: Some(transport), ..Self::new(session, options) }
+    }
+
+    pub(super) fn transport(&self) -> &'a dyn Transport {
+        self.through.unwrap_or_else(|| self.session.transport())
     }
 
     pub(super) fn run(self, request: Request) -> Result<Response> {
@@ -96,12 +124,13 @@ impl<'a> Course<'a> {
     /// The same up to the head of the answer.
     pub(super) fn run_stream(mut self, request: Request) -> Result<ResponseStream> {
         self.stream = true;
+        let max_body = self.settings.max_body;
         let (response, body) = self.follow(request)?;
         let body = body.ok_or_else(|| Error::new(ErrorKind::Store, "the answer came without a body to read"))?;
-        Ok(ResponseStream::new(response, body))
+        Ok(ResponseStream::new(response, body, max_body))
     }
 
-    fn follow(mut self, mut request: Request) -> Result<(Response, Option<Box<StreamBody>>)> {
+    fn follow(mut self, mut request: Request) -> Result<(Response, Option<SpoolReader>)> {
         self.fragment = request.url.fragment().map(str::to_owned);
         request.url.set_fragment(None);
         if request.body_to_send().is_some() && self.takes_part(&request) {
@@ -117,6 +146,19 @@ impl<'a> Course<'a> {
 
     /// One hop: from the cache with all that follows there, or from the network.
     fn step(&mut self, request: &Request) -> Result<Step> {
+        let mut share = true;
+        loop {
+            if let Some(step) = self.try_step(request, share)? {
+                return Ok(step);
+            }
+            // Whoever has waited for another once looks again, and then goes its own way.
+            share = false;
+        }
+    }
+
+    /// The same, or `None` if an identical request has ended meanwhile.
+    fn try_step(&mut self, request: &Request, share: bool) -> Result<Option<Step>> {
+        let landed = self.session.flights().landed();
         let bare = request;
         let dressed = self.dress(bare)?;
         let request = &*dressed.request;
@@ -129,36 +171,57 @@ impl<'a> Course<'a> {
         } else if !self.settings.match_headers.is_empty() {
             hop.asked.match_headers(&self.settings.match_headers);
         }
+        if let Some(rules) = self.session.cache().foreign_keys() {
+            let url = self.with_fragment(request.url.as_str().to_owned());
+            let (method, headers, body) = (request.method.as_str(), &*request.headers, &request.body[..]);
+            let keyed = Keyed { method, url: &url, headers, body, verify: !self.is_unverified(request) };
+            hop.asked.foreign(rules, &keyed, self.settings.serializer == Serializer::Json);
+        }
         let method = hop.asked.identity.method.clone();
         let exchange = Exchange::new(&self.settings.rules, self.wish, &method, request.url.as_str(), &request.headers);
         match exchange.first() {
-            First::Refuse => return self.refuse(&hop, &exchange),
+            First::Refuse => return self.refuse(&hop, &exchange).map(Some),
             First::Send(forward) => {
                 hop.cached = false;
-                return self.fetch(&hop, forward, &exchange, None);
+                return self.fetch(&hop, forward, &exchange, None).map(Some);
             }
             First::LookUp => {}
         }
         hop.cached = self.partition(&mut hop)?;
+        let found = self.find(&mut hop, &exchange)?;
+        let (forward, stored) = match self.decide(&hop, &exchange, found)? {
+            Decided::Step(step) => return Ok(Some(step)),
+            Decided::Ask(forward, stored) => (forward, stored),
+        };
+        let shared = if share { self.share(&hop, forward, landed)? } else { Shared::No };
+        match shared {
+            Shared::No => self.fetch(&hop, forward, &exchange, stored).map(Some),
+            Shared::LookAgain => Ok(None),
+            Shared::Answer(step) => Ok(Some(step)),
+        }
+    }
+
+    /// Looks up what may answer the request: for a HEAD by RFC 9111 also what a GET has stored.
+    fn find(&mut self, hop: &mut Hop<'_>, exchange: &Exchange<'_>) -> Result<Lookup> {
         let mut found = Lookup::Nothing;
         if hop.cached && exchange.is_head() {
             let get = Identity { method: "GET".to_owned(), ..hop.asked.identity.clone() };
-            found = self.look_up(&hop, &get, &exchange)?;
+            found = self.look_up(hop, &get, exchange)?;
             hop.get = match &found {
                 Lookup::Found(chain) if chain.hops.is_empty() => Some(chain.response.clone()),
                 _ => None,
             };
         }
-        if hop.cached && !self.is_served(&exchange, &found) {
-            found = self.look_up(&hop, &hop.asked.identity, &exchange)?;
+        if hop.cached && !self.is_served(exchange, &found) {
+            found = self.look_up(hop, &hop.asked.identity, exchange)?;
         }
         // A key function does not tell methods apart, and what answers a HEAD must not answer a GET.
         hop.cached &= !(exchange.is_head() && self.settings.key_fn.is_some());
-        self.decide(&hop, &exchange, found)
+        Ok(found)
     }
 
     /// Goes on from what a look-up came to.
-    fn decide(&mut self, hop: &Hop<'_>, exchange: &Exchange<'_>, found: Lookup) -> Result<Step> {
+    fn decide(&mut self, hop: &Hop<'_>, exchange: &Exchange<'_>, found: Lookup) -> Result<Decided> {
         let now = self.session.cache().now();
         let miss = if matches!(found, Lookup::OtherVariant) { Forward::VaryMiss } else { Forward::UriMiss };
         let whole = self.is_served(exchange, &found);
@@ -167,32 +230,46 @@ impl<'a> Course<'a> {
         let held = found.as_ref().map(|chain| chain.response.held());
         let next = if whole { Next::Serve(Reuse::Fresh) } else { exchange.after_lookup(held.as_ref(), now) };
         let (chain, status) = match (next, found) {
-            (Next::Refuse, _) | (Next::Serve(_) | Next::ServeAndRefresh, None) => return self.refuse(hop, exchange),
-            (Next::Send(Forward::UriMiss) | Next::Validate(_), None) => return self.fetch(hop, miss, exchange, None),
-            (Next::Send(forward), found) => return self.fetch(hop, forward, exchange, found.map(|f| (f, false))),
-            (Next::Validate(forward), Some(chain)) => return self.fetch(hop, forward, exchange, Some((chain, true))),
+            (Next::Refuse, _) | (Next::Serve(_) | Next::ServeAndRefresh, None) => {
+                return self.refuse(hop, exchange).map(Decided::Step);
+            }
+            (Next::Send(Forward::UriMiss) | Next::Validate(_), None) => return Ok(Decided::Ask(miss, None)),
+            (Next::Send(forward), found) => return Ok(Decided::Ask(forward, found.map(|chain| (chain, false)))),
+            (Next::Validate(forward), Some(chain)) => return Ok(Decided::Ask(forward, Some((chain, true)))),
+            // What sends for the caller is not ours to keep.
+            (Next::ServeAndRefresh, Some(chain)) if self.through.is_some() => {
+                let validate = chain.response.held().facts.has_validator;
+                return Ok(Decided::Ask(Forward::Stale, Some((chain, validate))));
+            }
             (Next::Serve(Reuse::Fresh | Reuse::Offline), Some(chain)) => (chain, CacheStatus::Hit),
             (Next::Serve(Reuse::MaxStale | Reuse::IfError), Some(chain)) => (chain, CacheStatus::StaleHit),
             (Next::ServeAndRefresh, Some(chain)) => {
-                if !self.settings.read_only {
-                    let options = Options {
-                        timeout: Some(self.timeout),
-                        redirects: Some(self.limit),
-                        decode: Some(self.decode),
-                        expire: self.wish.expire,
-                        delivery: self.delivery.clone(),
-                        ..Options::default()
-                    };
-                    self.session.refresh_behind(hop.bare.clone(), &options, chain.response.key);
-                }
+                self.refresh_behind(hop, &chain);
                 (chain, CacheStatus::StaleHit)
             }
         };
         match self.serve(hop, exchange, &chain, status)? {
-            Some(step) => Ok(step),
-            None if self.wish.only_if_cached || self.settings.rules.mode == Mode::Offline => self.refuse(hop, exchange),
-            None => self.fetch(hop, Forward::UriMiss, exchange, None),
+            Some(step) => Ok(Decided::Step(step)),
+            None if self.wish.only_if_cached || self.settings.rules.mode == Mode::Offline => {
+                self.refuse(hop, exchange).map(Decided::Step)
+            }
+            None => Ok(Decided::Ask(Forward::UriMiss, None)),
         }
+    }
+
+    fn refresh_behind(&self, hop: &Hop<'_>, chain: &Chain) {
+        if self.settings.read_only {
+            return;
+        }
+        let options = Options {
+            timeout: Some(self.timeout),
+            redirects: Some(self.limit),
+            decode: Some(self.decode),
+            expire: self.wish.expire,
+            delivery: self.delivery.clone(),
+            ..Options::default()
+        };
+        self.session.refresh_behind(hop.bare.clone(), &options, chain.response.key);
     }
 
     /// Whether every part of what was found may be served as it is.
@@ -210,8 +287,13 @@ impl<'a> Course<'a> {
     /// Whose answer it is to be. `false` keeps the cache out of it.
     fn partition(&self, hop: &mut Hop<'_>) -> Result<bool> {
         let by = &self.settings.partition_by;
+        let offline = self.settings.rules.mode == Mode::Offline;
+        if self.settings.key_scheme == KeyScheme::RequestsCache {
+            // Its keys have no place for who asks.
+            return Ok(offline || hop.asked.credentials.is_empty() || *by == PartitionBy::Nobody);
+        }
         let (cache, asked) = (self.session.cache(), &mut hop.asked);
-        let may = if self.settings.rules.mode == Mode::Offline {
+        let may = if offline {
             self.tolerate(cache.partition_for_replay(asked, by))?;
             true
         } else {
@@ -230,7 +312,7 @@ impl<'a> Course<'a> {
         !matches!(exchange.first(), First::Refuse | First::Send(_))
     }
 
-    fn look_up(&self, hop: &Hop<'_>, asked: &Identity, exchange: &Exchange<'_>) -> Result<Lookup> {
+    fn look_up(&mut self, hop: &Hop<'_>, asked: &Identity, exchange: &Exchange<'_>) -> Result<Lookup> {
         let whose = match self.settings.rules.mode {
             Mode::Offline => Whose::Any,
             Mode::Cache if exchange.by_rfc() => Whose::OwnMarked,
@@ -238,8 +320,39 @@ impl<'a> Course<'a> {
         };
         let hops_max = self.limit - self.history.len().min(self.limit);
         let with = if self.stream { With::Head } else { With::Body };
-        let found = self.session.cache().look_up(asked, &hop.asked.headers, hops_max, whose, with);
-        Ok(self.tolerate(found)?.unwrap_or(Lookup::Nothing))
+        let (session, headers) = (self.session, &hop.asked.headers);
+        let look = || {
+            let found = session.cache().look_up(asked, headers, hops_max, whose, with);
+            Ok(self.tolerate(found)?.unwrap_or(Lookup::Nothing))
+        };
+        if !self.stream {
+            return look();
+        }
+        let (found, reader) = self.with_body(look)?;
+        self.reader = reader;
+        Ok(found)
+    }
+
+    /// What a look-up finds, together with its own body: what is written in between must not bring that of another.
+    fn with_body(&self, look: impl Fn() -> Result<Lookup>) -> Result<(Lookup, Option<Box<dyn BodyReader>>)> {
+        const LOOKS_MAX: usize = 16;
+        let cache = self.session.cache();
+        let mut seen = None;
+        for _ in 0..LOOKS_MAX {
+            let found = look()?;
+            let Lookup::Found(chain) = &found else { return Ok((found, None)) };
+            let part = &chain.response;
+            let Some(version) = part.body_version() else { return Ok((found, Some(Box::new(io::empty())))) };
+            // It is there still, so that it cannot be read.
+            if seen == Some(version) || cache.is_condemned(part.key, version) {
+                break;
+            }
+            if let Some(reader) = self.tolerate(cache.store().reader(part.key.as_bytes(), version))?.flatten() {
+                return Ok((found, Some(reader)));
+            }
+            seen = Some(version);
+        }
+        Ok((Lookup::Nothing, None))
     }
 
     pub(super) fn with_fragment(&self, mut url: String) -> String {
@@ -253,11 +366,22 @@ impl<'a> Course<'a> {
     }
 
     pub(super) fn too_many(&self, request: &Request) -> Error {
-        let message = format!(
-            "{} takes more than {} redirects; look where they lead, or raise the limit with redirects(..)",
-            request.method, self.limit
-        );
-        Error::new(ErrorKind::Network, message).with_url(request.shown_url())
+        let method = &request.method;
+        let shown = request.shown_url();
+        let before = |hop: &&Response| hop.stored.url == shown && hop.stored.request.method() == method.as_str();
+        let times = self.history.iter().filter(before).count();
+        let limit = self.limit;
+        let message = if times > 0 {
+            let times = times + 1;
+            format!(
+                "{method} takes more than {limit} redirects, in a circle that came by this URL {times} times; the server is at fault, or wants a cookie"
+            )
+        } else {
+            format!(
+                "{method} takes more than {limit} redirects; look where they lead, or raise the limit with redirects(..)"
+            )
+        };
+        Error::new(ErrorKind::Network, message).with_url(shown)
     }
 
     /// The failure rule: what the store cannot do is reported, and breaks the request only if the session is strict.
@@ -271,7 +395,7 @@ impl<'a> Course<'a> {
     /// What comes where neither cache nor network may answer: an error, or what RFC 9111 has a cache answer.
     pub(super) fn refuse(&self, hop: &Hop<'_>, exchange: &Exchange<'_>) -> Result<Step> {
         self.session.cache().count_miss();
-        if exchange.wants_504() { self.gateway_timeout(hop) } else { Err(self.not_there(hop)) }
+        if exchange.wants_504() { Ok(self.gateway_timeout(hop)) } else { Err(self.not_there(hop)) }
     }
 
     fn not_there(&self, hop: &Hop<'_>) -> Error {

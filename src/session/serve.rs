@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    io::{self, Read, SeekFrom},
+    io::{Read, SeekFrom},
     ops::Range,
     sync::Arc,
 };
@@ -18,7 +18,8 @@ use super::{
     cache::{Chain, Part},
     decode, redirect,
     send::{Course, Hop, Step},
-    stream::{self, StreamBody},
+    source::{self, Source, Stored},
+    spool::{Spool, SpoolReader},
 };
 use crate::{
     Error, ErrorKind, Mode, Result, StoredResponse,
@@ -33,10 +34,10 @@ use crate::{
 };
 
 /// A response as it is handed out, its body apart if it is to be read in pieces.
-type Shaped = (Arc<StoredResponse>, Option<Box<StreamBody>>);
+type Shaped = (Arc<StoredResponse>, Option<SpoolReader>);
 
 /// A stored body.
-enum Source {
+enum Body {
     Memory(Bytes),
     Reader(Box<dyn BodyReader>, u64),
 }
@@ -62,6 +63,9 @@ impl Course<'_> {
         how: CacheStatus,
     ) -> Result<Option<Step>> {
         let part = &chain.response;
+        if self.limit > 0 && redirect::leads_nowhere(part.status.as_u16(), &part.headers) {
+            return Err(redirect::nowhere(hop.request, part.status.as_u16()));
+        }
         if self.limit > 0
             && let Some(location) = redirect::location(part.status.as_u16(), &part.headers)
         {
@@ -100,27 +104,32 @@ impl Course<'_> {
     }
 
     /// A stored response in the shape that the request wants, and its body if that is to be read in pieces.
-    fn shaped(&self, hop: &Hop<'_>, exchange: &Exchange<'_>, part: &Part, how: CacheStatus) -> Result<Option<Shaped>> {
-        let Some(source) = self.source(part)? else { return Ok(None) };
+    fn shaped(
+        &mut self,
+        hop: &Hop<'_>,
+        exchange: &Exchange<'_>,
+        part: &Part,
+        how: CacheStatus,
+    ) -> Result<Option<Shaped>> {
+        let Some(source) = self.source(part) else { return Ok(None) };
         let shape = match self.shape(hop, exchange, part, source.len()) {
             None => return Ok(None),
-            Some(Shape::Whole) => return self.whole(part, source),
+            Some(Shape::Whole) => return self.whole(hop, part, source),
             Some(shape) => shape,
         };
         let (stored, range) = head_of(part, self.reused_headers(part, how), &shape);
-        let Some((body, stream)) = self.tolerate(source.cut(range))? else { return Ok(None) };
-        Ok(Some((Arc::new(StoredResponse { body, ..stored }), stream.map(Box::new))))
+        let Some((body, stream)) = self.tolerate(source.cut(range, self.place(part)))? else { return Ok(None) };
+        Ok(Some((Arc::new(StoredResponse { body, ..stored }), stream)))
     }
 
     /// Where the body of a stored response comes from; `None` if it is not there.
-    fn source(&self, part: &Part) -> Result<Option<Source>> {
+    fn source(&mut self, part: &Part) -> Option<Body> {
         if !self.stream {
-            return Ok(Some(Source::Memory(part.body.clone())));
+            return Some(Body::Memory(part.body.clone()));
         }
-        let reader = self.tolerate(self.session.cache().store().reader(part.key.as_bytes()))?.flatten();
-        let Some(mut reader) = reader else { return Ok(None) };
-        let len = reader.seek(SeekFrom::End(0)).and_then(|len| reader.rewind().map(|()| len));
-        Ok(len.ok().map(|len| Source::Reader(reader, len)))
+        let mut reader = self.reader.take()?;
+        let len = reader.seek(SeekFrom::End(0)).and_then(|len| reader.rewind().map(|()| len)).ok()?;
+        Some(Body::Reader(reader, len))
     }
 
     /// What of a stored response the request wants; `None` if only the origin can answer it.
@@ -171,36 +180,42 @@ impl Course<'_> {
     }
 
     /// The whole of a stored response as the request wishes it; `None` if what is stored does not give it.
-    fn whole(&self, part: &Part, source: Source) -> Result<Option<Shaped>> {
+    fn whole(&self, hop: &Hop<'_>, part: &Part, source: Body) -> Result<Option<Shaped>> {
         let stored = part.response();
         match source {
-            Source::Memory(_) => Ok(match self.as_wished(stored)? {
+            Body::Memory(_) => Ok(match self.as_wished(stored)? {
                 None => None,
                 Some(Cow::Borrowed(_)) => Some((Arc::clone(stored), None)),
                 Some(Cow::Owned(body)) => {
                     Some((Arc::new(StoredResponse { body, ..StoredResponse::clone(stored) }), None))
                 }
             }),
-            Source::Reader(..) if !stream::is_as_wished(stored, self.decode) => Ok(None),
-            Source::Reader(reader, _) => {
+            Body::Reader(..) if !source::is_as_wished(stored, self.decode) => Ok(None),
+            Body::Reader(reader, _) => {
                 let coding = if self.decode { stored.coding.as_str() } else { "" };
-                Ok(Some((Arc::clone(stored), Some(Box::new(StreamBody::stored(reader, coding)?)))))
+                let body = Source::stored(reader, coding, self.place(part))
+                    .map_err(|error| error.with_url(hop.request.shown_url()))?;
+                Ok(Some((Arc::clone(stored), Some(Spool::reader(body)))))
             }
         }
+    }
+
+    fn place(&self, part: &Part) -> Stored {
+        Stored { session: self.session.clone(), key: part.key, version: part.body_version() }
     }
 
     /// RFC 9111, 5.2.1.7: "The only-if-cached request directive indicates that the client only wishes to obtain a stored
     /// response. Caches that honor this request directive SHOULD, upon receiving it, respond with either a stored response
     /// consistent with the other constraints of the request or a 504 (Gateway Timeout) status code."
-    pub(super) fn gateway_timeout(&self, hop: &Hop<'_>) -> Result<Step> {
+    pub(super) fn gateway_timeout(&self, hop: &Hop<'_>) -> Step {
         let now = self.session.cache().now();
         let status = StatusCode::GATEWAY_TIMEOUT;
         let stored = StoredResponse::new(hop.asked.to_stored(), status, HeaderMap::new(), Bytes::new(), now);
         let mut response = self.hit(hop, true, Arc::new(stored));
         response.cache_status = CacheStatus::NotCached;
         response.history.clone_from(&self.history);
-        let body = if self.stream { Some(Box::new(StreamBody::stored(io::empty(), "")?)) } else { None };
-        Ok(Step::Done(Box::new(response), body))
+        let body = self.stream.then(|| Spool::reader(Source::whole(Bytes::new())));
+        Step::Done(Box::new(response), body)
     }
 
     /// Goes on from a stored redirect, the rest of whose chain is not stored with it: the limit is reached, or it was
@@ -269,7 +284,7 @@ impl Course<'_> {
     }
 }
 
-impl Source {
+impl Body {
     fn len(&self) -> u64 {
         match self {
             Self::Memory(body) => body.len() as u64,
@@ -278,20 +293,20 @@ impl Source {
     }
 
     /// These bytes of it, or none.
-    fn cut(self, range: Option<Range<u64>>) -> Result<(Bytes, Option<StreamBody>)> {
+    fn cut(self, range: Option<Range<u64>>, place: Stored) -> Result<(Bytes, Option<SpoolReader>)> {
         match (self, range) {
             (Self::Memory(_), None) => Ok((Bytes::new(), None)),
             (Self::Memory(body), Some(range)) => {
                 let at = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(body.len());
                 Ok((body.slice(at(range.start)..at(range.end)), None))
             }
-            (Self::Reader(..), None) => Ok((Bytes::new(), Some(StreamBody::stored(io::empty(), "")?))),
+            (Self::Reader(..), None) => Ok((Bytes::new(), Some(Spool::reader(Source::whole(Bytes::new()))))),
             (Self::Reader(mut reader, _), Some(range)) => {
                 reader
                     .seek(SeekFrom::Start(range.start))
                     .map_err(|error| Error::new(ErrorKind::Store, "cannot read the stored body").with_source(error))?;
                 let part = reader.take(range.end - range.start);
-                Ok((Bytes::new(), Some(StreamBody::stored(part, "")?)))
+                Ok((Bytes::new(), Some(Spool::reader(Source::stored(part, "", place)?))))
             }
         }
     }

@@ -5,15 +5,17 @@ use std::{fmt, sync::Arc};
 use http::{HeaderMap, HeaderName};
 use url::Url;
 
-use super::{Request, Response, Timeout, cache::PartitionBy, delivery::Delivery, environment::Environment};
+use super::{
+    KeyScheme, Request, Response, Serializer, Timeout, cache::PartitionBy, delivery::Delivery,
+    environment::Environment, hooks::Hooks,
+};
 use crate::{
-    Error, Result,
+    Error,
     policy::{exchange::Rules, redact::Ignored},
 };
 
 pub(super) type Filter = Arc<dyn Fn(&Response) -> bool + Send + Sync>;
 pub(super) type KeyFn = Arc<dyn Fn(&Request) -> String + Send + Sync>;
-pub(super) type OnResponse = Arc<dyn Fn(Response) -> Result<Response> + Send + Sync>;
 pub(super) type OnStoreError = Arc<dyn Fn(&Error) + Send + Sync>;
 
 /// Redirects that are followed unless the caller says otherwise, as `requests` does.
@@ -22,6 +24,7 @@ const MAX_BODY: u64 = 1 << 30;
 
 /// Everything that `send()` looks at; the place of the store is not part of it.
 #[derive(Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(super) struct Settings {
     pub(super) rules: Rules,
     pub(super) timeout: Timeout,
@@ -41,6 +44,8 @@ pub(super) struct Settings {
     #[cfg(feature = "digest")]
     pub(super) challenges: Arc<super::auth::digest::Challenges>,
     pub(super) partition_by: PartitionBy,
+    pub(super) serializer: Serializer,
+    pub(super) key_scheme: KeyScheme,
     pub(super) read_only: bool,
     pub(super) strict: bool,
     pub(super) filter: Option<Filter>,
@@ -48,7 +53,8 @@ pub(super) struct Settings {
     /// Sorted.
     pub(super) match_headers: Vec<HeaderName>,
     pub(super) ignored: Ignored,
-    pub(super) on_response: Option<OnResponse>,
+    pub(super) on_response: Hooks,
+    pub(super) single_flight: bool,
     pub(super) on_store_error: Option<OnStoreError>,
 }
 
@@ -71,13 +77,16 @@ impl Default for Settings {
             #[cfg(feature = "digest")]
             challenges: Arc::default(),
             partition_by: PartitionBy::default(),
+            serializer: Serializer::default(),
+            key_scheme: KeyScheme::default(),
             read_only: false,
             strict: false,
             filter: None,
             key_fn: None,
             match_headers: Vec::new(),
             ignored: Ignored::default(),
-            on_response: None,
+            on_response: Hooks::default(),
+            single_flight: true,
             on_store_error: None,
         }
     }
@@ -117,6 +126,8 @@ impl fmt::Debug for Settings {
             .field("decode", &self.decode)
             .field("delivery", &self.delivery)
             .field("max_body", &self.max_body)
+            .field("serializer", &self.serializer)
+            .field("key_scheme", &self.key_scheme)
             .field("read_only", &self.read_only)
             .field("strict", &self.strict)
             .finish_non_exhaustive()

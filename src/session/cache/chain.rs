@@ -28,6 +28,8 @@ pub(crate) struct Chain {
 pub(crate) struct Part {
     pub(crate) key: Key,
     pub(crate) version: Version,
+    /// Whether it is a redirect that leads on, and has no body.
+    is_alias: bool,
     decoded: Arc<Decoded>,
     /// Whether it was made invalid since it was stored.
     pub(crate) invalid: bool,
@@ -84,6 +86,13 @@ impl Decoded {
         Some(decoded)
     }
 
+    /// Whether a request with these headers gets it, where no key of a variant has told: that is so with the keys of others.
+    fn is_for(&self, headers: &HeaderMap) -> bool {
+        let names = self.facts.vary.names();
+        !self.facts.vary.is_any()
+            && (names.is_empty() || variant(names, &self.response.request.headers) == variant(names, headers))
+    }
+
     /// Whether it is what is asked for, as the variant that was chosen.
     fn answers(&self, asked: &Identity, chosen: Option<[u8; 32]>) -> bool {
         let (request, identity) = (&self.response.request, self.identity.as_ref());
@@ -107,6 +116,11 @@ impl Part {
         let (identity, list_key) = (identity.clone(), list_key.clone());
         let decoded = Decoded { response: Arc::new(response), facts, identity, list_key };
         Self { decoded: Arc::new(decoded), ..self.clone() }
+    }
+
+    /// Of the entry that holds the body; `None` if there is none.
+    pub(crate) fn body_version(&self) -> Option<Version> {
+        (!self.is_alias).then_some(self.version)
     }
 
     pub(crate) fn response(&self) -> &Arc<StoredResponse> {
@@ -186,14 +200,14 @@ impl Cache {
         whose: Whose,
         with: With,
     ) -> Result<Lookup> {
-        let own = self.walk(asked.key(), Some((asked, headers)), hops_max, with)?;
+        let own = self.walk(asked.key(), Some((asked, Some(headers))), hops_max, with)?;
         match (own, whose) {
             (Lookup::Found(chain), Whose::OwnMarked) => self.marked(chain).map(Lookup::Found),
             (own @ Lookup::Found(_), _) | (own, Whose::Own | Whose::OwnMarked) => Ok(own),
             (own, Whose::Any) => {
                 for entry in self.latest_first(asked)? {
                     let asked = Identity { partition: entry.partition, variant: entry.variant, ..asked.clone() };
-                    let found = self.walk(entry.key, Some((&asked, headers)), hops_max, with)?;
+                    let found = self.walk(entry.key, Some((&asked, None)), hops_max, with)?;
                     if matches!(found, Lookup::Found(_)) {
                         return Ok(found);
                     }
@@ -203,15 +217,16 @@ impl Cache {
         }
     }
 
-    /// The chain under a key; what is asked is compared with the request that the first part of it answers.
+    /// The chain under a key; what is asked is compared with the request that the first part of it answers, and the
+    /// headers with those that responses vary by.
     pub(super) fn walk(
         &self,
         key: Key,
-        asked: Option<(&Identity, &HeaderMap)>,
+        asked: Option<(&Identity, Option<&HeaderMap>)>,
         hops_max: usize,
         with: With,
     ) -> Result<Lookup> {
-        let headers = asked.map(|(_, headers)| headers);
+        let mut headers = asked.and_then(|(_, headers)| headers);
         let mut asked = asked.map(|(identity, _)| identity);
         let mut hops = Vec::new();
         let mut key = key;
@@ -225,7 +240,7 @@ impl Cache {
                 && is_alias_head(&entry.head)
             {
                 // Made by hand: whoever made it says that the response is the right one.
-                (key, asked) = (to, None);
+                (key, asked, headers) = (to, None, None);
                 continue;
             }
             let decoded =
@@ -234,7 +249,11 @@ impl Cache {
                 self.count_error();
                 return Ok(Lookup::Nothing);
             };
-            let part = Part { key: chosen, version: entry.version, decoded, invalid: false };
+            let (version, is_alias) = (entry.version, target.is_some());
+            if variant.is_none() && headers.is_some_and(|headers| !decoded.is_for(headers)) {
+                return Ok(Lookup::OtherVariant);
+            }
+            let part = Part { key: chosen, version, is_alias, decoded, invalid: false };
             match target {
                 Some(Some(to)) if hops.len() < hops_max => {
                     hops.push(part);
