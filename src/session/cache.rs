@@ -1,5 +1,6 @@
 //! The cache: a store of responses, without any policy about serving them.
 
+mod books;
 mod chain;
 mod lists;
 mod plan;
@@ -8,6 +9,7 @@ mod salt;
 mod tests;
 mod walkers;
 
+pub(crate) use books::Books;
 pub(crate) use chain::{Chain, Whose, With};
 pub(crate) use salt::PartitionBy;
 pub use walkers::Responses;
@@ -94,6 +96,9 @@ pub struct CacheStats {
     pub dead_bytes: u64,
     /// The size of the file; 0 if there is none.
     pub file_bytes: u64,
+    /// Responses that this process has dropped to keep the file within
+    /// [`max_size`](crate::CachedSessionBuilder::max_size).
+    pub evictions: u64,
     /// Requests of this session and its clones that were answered from the cache.
     pub hits: u64,
     /// Requests of this session and its clones that were not.
@@ -274,6 +279,7 @@ impl Cache {
             live_bytes: store.live_bytes,
             dead_bytes: store.dead_bytes,
             file_bytes: store.file_bytes,
+            evictions: store.evictions,
             hits: self.inner.hits.load(Ordering::Relaxed),
             misses: self.inner.misses.load(Ordering::Relaxed),
             errors: self.inner.errors.load(Ordering::Relaxed),

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use http::HeaderMap;
 
 use super::{Request, Response, Timeout, cache::PartitionBy};
-use crate::{Error, Result, policy::exchange::Rules};
+use crate::{Error, ErrorKind, Result, policy::exchange::Rules};
 
 pub(super) type Filter = Arc<dyn Fn(&Response) -> bool + Send + Sync>;
 pub(super) type KeyFn = Arc<dyn Fn(&Request) -> String + Send + Sync>;
@@ -24,6 +24,7 @@ pub(super) struct Settings {
     pub(super) redirects: usize,
     pub(super) decode: bool,
     pub(super) max_body: u64,
+    pub(super) max_size: Option<u64>,
     pub(super) headers: HeaderMap,
     /// Those of a request that brings none: the same and what every request carries.
     pub(super) plain_headers: Arc<HeaderMap>,
@@ -45,6 +46,7 @@ impl Default for Settings {
             redirects: REDIRECTS,
             decode: true,
             max_body: MAX_BODY,
+            max_size: None,
             headers: HeaderMap::new(),
             plain_headers: Arc::default(),
             query: Vec::new(),
@@ -59,6 +61,13 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Whether a response was not stored since it alone is longer than the cache may be: that is no failure.
+    pub(super) fn leaves_out(&self, error: &Error) -> bool {
+        self.max_size.is_some() && error.kind() == ErrorKind::TooLarge
+    }
+}
+
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Default headers and parameters, and the partition's name, may be credentials.
@@ -68,6 +77,7 @@ impl fmt::Debug for Settings {
             .field("redirects", &self.redirects)
             .field("decode", &self.decode)
             .field("max_body", &self.max_body)
+            .field("max_size", &self.max_size)
             .field("read_only", &self.read_only)
             .field("strict", &self.strict)
             .finish_non_exhaustive()

@@ -178,6 +178,9 @@ impl Saving {
 
 /// The failure rule: the caller gets the body whatever the store does, unless the session is strict.
 fn tolerate(session: &CachedSession, error: Error) -> io::Result<()> {
+    if session.settings().leaves_out(&error) {
+        return Ok(());
+    }
     session.report(&error);
     if session.settings().strict { Err(io::Error::other(error)) } else { Ok(()) }
 }

@@ -12,6 +12,7 @@ mod caching;
 mod credentials;
 mod disabled;
 mod failing;
+mod limit;
 mod offline;
 mod redirects;
 mod requests;

@@ -12,6 +12,7 @@ mod exits;
 mod faults;
 mod inode;
 mod killed;
+mod limit;
 mod model;
 mod ops;
 mod plans;
