@@ -33,7 +33,7 @@ const TICK: Duration = Duration::from_millis(500);
 
 /// Settings for what need not be durable, since something else makes it so.
 pub(super) const UNSYNCED: Settings =
-    Settings { fast_save: true, on_damage: OnDamage::Error, lock_timeout: Duration::ZERO };
+    Settings { fast_save: true, on_damage: OnDamage::Error, lock_timeout: Duration::ZERO, compress: false };
 
 impl Slot {
     /// A slot of a file without an index.

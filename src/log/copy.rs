@@ -213,7 +213,7 @@ impl<'a> Copier<'a> {
             Kind::Delete => {
                 // A delete has no body, so that its key is all there is to read.
                 let loc = Loc::of(found);
-                let read = self.old.read(loc, None, Want::Body, self.counters)?;
+                let read = self.old.read(loc, None, Want::Stored, self.counters)?;
                 read.map_or(Ok(()), |read| self.write(found.header, &read.key, &[], &[]))
             }
             Kind::Clear => self.write(found.header, &[], &[], &[]),

@@ -92,8 +92,8 @@ impl Shared {
             let weight = loc.weight() + INDEX_SHARE;
             total += weight;
             if loc.role == Role::Value || planted(Bug::EvictsBooks) && loc.role == Role::Aux {
-                let used = uses.get(hash).filter(|_| !planted(Bug::UsesIgnored));
-                values.push((used.map(|used| used.last_ms), loc.offset, weight, hash));
+                let last_use = uses.get(hash).filter(|_| !planted(Bug::UsesIgnored));
+                values.push((last_use.map(|last| last.last_ms), loc.offset, weight, hash));
             }
         }
         values.sort_unstable();

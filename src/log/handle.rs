@@ -1,9 +1,10 @@
 //! [`Log`]: the engine as its users see it.
 
 use super::{
-    append::{Draft, Step},
+    append::{Draft, Payload, Step},
     batch::Batch,
     check::{CheckReport, check},
+    codec,
     compact::Keep,
     entry::{Entry, Head, Times, Write},
     env::Env,
@@ -14,7 +15,7 @@ use super::{
     shared::{Settings, Shared},
     stats::Stats,
 };
-use crate::{ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use std::{
     fmt,
@@ -70,10 +71,18 @@ impl Log {
 
     /// Opens a log in other surroundings.
     pub(crate) fn open_in(env: Env, path: &Path, options: &Options) -> Result<Self> {
+        if options.compress && !codec::BUILT_IN {
+            let message = "this build cannot compress; build larder with the feature `zstd`, or leave `compress` out";
+            return Err(Error::new(ErrorKind::NotBuiltIn, message).with_path(path));
+        }
         let (memory_tier, max_size) = (options.memory_tier, options.max_size);
         let env = Env { memory_tier, max_size, bookkeeping: options.bookkeeping.clone(), ..env };
-        let settings =
-            Settings { fast_save: options.fast_save, on_damage: options.on_damage, lock_timeout: options.lock_timeout };
+        let settings = Settings {
+            fast_save: options.fast_save,
+            on_damage: options.on_damage,
+            lock_timeout: options.lock_timeout,
+            compress: options.compress,
+        };
         let shared = Shared::open(env, path, !options.read_only, &settings)?;
         Ok(Self { shared, settings })
     }
@@ -112,7 +121,7 @@ impl Log {
         if self.is_long(key, head, body) {
             return self.put_long(key, head, body, times);
         }
-        self.run(vec![Step::Write(Draft::put(key, head, body, times, false)?)])
+        self.run(vec![Step::Write(Draft::put(key, head, self.payload(body), times, false)?)])
     }
 
     /// The body of the value that a key leads to.
@@ -227,7 +236,31 @@ impl Log {
         if self.needs_chunks(writes) {
             return self.apply_with_chunks(writes);
         }
-        self.run(writes.iter().map(|write| Step::of(write, None)).collect::<Result<_>>()?)
+        self.run(writes.iter().map(|write| Step::of(write, self.payload_of(write))).collect::<Result<_>>()?)
+    }
+
+    /// Whether this handle compresses bodies; see [`Options::compress`].
+    #[must_use]
+    pub fn compresses(&self) -> bool {
+        self.settings.compress
+    }
+
+    /// A body as it is to be stored inline.
+    pub(super) fn payload<'a>(&self, body: &'a [u8]) -> Payload<'a> {
+        let frame = self.settings.compress.then(|| codec::encode(body)).flatten();
+        frame.map_or(Payload::AsIs(body), |frame| Payload::Frame { frame, raw_len: body.len() as u64 })
+    }
+
+    /// The same for the body of a write, if it has one in memory.
+    pub(super) fn payload_of<'a>(&self, write: &'a Write) -> Payload<'a> {
+        match write {
+            Write::Put { body, .. } => self.payload(body),
+            Write::PutStaged { body, .. } => match body.as_bytes() {
+                Some(bytes) if !body.is_to_stay() => self.payload(bytes),
+                bytes => Payload::AsIs(bytes.map(|bytes| &bytes[..]).unwrap_or_default()),
+            },
+            _ => Payload::AsIs(&[]),
+        }
     }
 
     /// Whether a key leads to a value.
@@ -361,7 +394,7 @@ impl Log {
     }
 
     /// Does the work of the background thread that is due now.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn tick(&self) -> Result<()> {
         self.shared.tick()
     }
@@ -394,7 +427,7 @@ impl Log {
 
     pub(super) fn acknowledge(&self, guard: WriteGuard, ticket: Option<u64>) -> Result<()> {
         let due = self.shared.compaction_is_due(&guard.generation) || self.shared.checkpoint_is_due(&guard.generation);
-        if due || self.settings.fast_save {
+        if (due || self.settings.fast_save) && !guard.generation.has_background.swap(true, Ordering::Relaxed) {
             self.shared.start_background();
         }
         let acknowledged = self.shared.acknowledge(guard, ticket, &self.settings);

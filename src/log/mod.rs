@@ -13,6 +13,7 @@ mod check;
 mod checkpoint;
 mod chunks;
 mod clock;
+mod codec;
 mod commit;
 mod compact;
 mod copy;
@@ -22,9 +23,10 @@ mod entry;
 mod env;
 mod evict;
 mod fields;
+#[cfg(feature = "zstd")]
+mod frames;
 #[cfg(any(test, fuzzing))]
-#[doc(hidden)]
-pub mod fuzz;
+pub(crate) mod fuzz;
 mod generation;
 mod handle;
 mod header;
@@ -41,6 +43,8 @@ mod layout;
 mod limits;
 mod lock;
 mod long;
+#[cfg(all(test, loom))]
+mod loomed;
 mod map;
 mod memo;
 mod new_file;
@@ -56,13 +60,15 @@ mod repair;
 mod repoint;
 mod segment;
 mod shared;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "a fuzzer needs its histories, not its tests"))]
 mod sim;
 mod snapshot;
 mod staged;
 mod stats;
 #[cfg(test)]
 mod streams;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod tier;

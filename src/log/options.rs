@@ -31,6 +31,7 @@ pub enum OnDamage {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, each set by its name")]
 pub struct Options {
     pub(super) fast_save: bool,
     pub(super) read_only: bool,
@@ -39,6 +40,7 @@ pub struct Options {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) map_index: bool,
     pub(super) memory_tier: u64,
+    pub(super) compress: bool,
     pub(super) max_size: Option<u64>,
     pub(super) bookkeeping: Option<Arc<dyn Bookkeeping>>,
 }
@@ -55,6 +57,7 @@ impl Options {
             clock: Arc::new(SystemClock),
             map_index: true,
             memory_tier: MEMORY_TIER,
+            compress: false,
             max_size: None,
             bookkeeping: None,
         }
@@ -127,6 +130,20 @@ impl Options {
     #[must_use]
     pub fn memory_tier(mut self, bytes: u64) -> Self {
         self.memory_tier = bytes;
+        self
+    }
+
+    /// Whether bodies are compressed (zstd, level 3), where that saves at least an eighth of them. Default: no.
+    ///
+    /// It is tried for each body of 256 bytes or more, outside the lock; of a body that comes piece by piece the first
+    /// MiB decides. A [`Staged`](super::Staged) body can be [excepted](super::Staged::as_it_is). Heads, keys, and what
+    /// is there already stay as they are; handles that compress and handles that do not may use one file. Every
+    /// build with the feature `zstd` reads compressed bodies, whatever this says; one without answers
+    /// [`NotBuiltIn`](crate::ErrorKind::NotBuiltIn) for them, and for opening with `true`. The memory tier keeps
+    /// bodies decoded. A [`Reader`](super::Reader) finds its way in a long body piece by piece.
+    #[must_use]
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.compress = compress;
         self
     }
 

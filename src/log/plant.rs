@@ -20,6 +20,10 @@ pub(super) enum Bug {
     CutUnsynced,
     /// A durable write is acknowledged before the sync.
     AckBeforeSync,
+    /// A sync speaks for what was written while it ran.
+    SyncCoversLate,
+    /// Whoever waits for a sync is not told that it is over.
+    SyncUntold,
     /// A sync that failed is tried again, and counts if it then succeeds.
     SyncRetried,
     /// The folder is not synced after a file was created or renamed, nor before the first acknowledgement.

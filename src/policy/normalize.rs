@@ -2,7 +2,7 @@
 //!
 //! Whatever is secret was replaced before.
 
-use super::{json, redact, redact::Credentials};
+use super::{json, multipart, redact, redact::Credentials};
 use crate::{Error, ErrorKind, Result};
 use std::{borrow::Cow, fmt::Write};
 use url::Url;
@@ -52,9 +52,10 @@ pub(crate) fn parsed_url(url: &Url) -> Result<String> {
 
 /// The normal form of a body, with credentials in it replaced and collected; `None` if there is no body.
 ///
-/// In JSON the order of keys and white space do not matter, at any depth; in forms the order of parameters. What
-/// is larger than 10 MiB, or not what its type says, counts as bytes. So does a body without a type, unless it reads as
-/// JSON or a form with credentials in it.
+/// In JSON the order of keys and white space do not matter, at any depth; in forms the order of parameters; in multipart
+/// bodies the boundary and the order of names. What is larger than 10 MiB (of a multipart body: each part), or not what
+/// its type says, counts as bytes. So does a body without a type, unless it reads as JSON or a form with credentials in
+/// it.
 pub(crate) fn body<'a>(content_type: Option<&[u8]>, body: &'a [u8], found: &mut Credentials) -> Option<Body<'a>> {
     if body.is_empty() {
         return None;
@@ -62,6 +63,8 @@ pub(crate) fn body<'a>(content_type: Option<&[u8]>, body: &'a [u8], found: &mut 
     let text = std::str::from_utf8(body).ok().filter(|text| text.len() <= BODY_LEN_MAX);
     let content_type = content_type.unwrap_or_default().trim_ascii();
     let normal = match (kind(content_type), text) {
+        // Of any size: its contents are not copied.
+        ("multipart", _) => multipart::canonical(content_type, body, found).map(|parts| ("multipart", parts)),
         ("json", Some(text)) => json::canonical(text, found).map(|json| ("json", json)),
         ("form", Some(text)) => Some(("form", pairs(&redact::pairs(text, found)).into_bytes())),
         (_, Some(text)) if content_type.is_empty() => untyped(text, found),
@@ -175,6 +178,7 @@ fn kind(content_type: &[u8]) -> &'static str {
     let media_type = String::from_utf8_lossy(media_type).trim().to_ascii_lowercase();
     match media_type.split_once('/') {
         Some(("application", "x-www-form-urlencoded")) => "form",
+        Some(("multipart", _)) => "multipart",
         Some((_, subtype)) if subtype == "json" || subtype.ends_with("+json") => "json",
         Some(("application", subtype)) if subtype.contains("json") => "json",
         _ => "bytes",

@@ -88,6 +88,13 @@ pub(crate) fn named(name: &str) -> Credentials {
     credentials
 }
 
+/// The partition of what was fetched without knowing from whom, which nobody gets who wants to know. It is not secret.
+pub(crate) fn unverified(partition: Option<[u8; 16]>) -> [u8; 16] {
+    let partition = partition.as_ref().map_or(&[][..], |partition| partition);
+    let digest = key::digest(&[b"unverified", partition]);
+    digest.first_chunk().copied().unwrap_or_default()
+}
+
 /// Random bytes from the operating system.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];

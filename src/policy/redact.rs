@@ -32,7 +32,7 @@ impl Credentials {
     }
 
     /// All of them, each part behind its length.
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for part in self.0.iter().flat_map(|(name, value)| [name.as_bytes(), value]) {
             bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());

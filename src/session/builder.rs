@@ -7,21 +7,30 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{
+    HeaderMap, HeaderValue, Method,
+    header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, USER_AGENT},
+};
+use ureq::config::AutoHeaderValue;
 
 use super::{
-    Backend, Cache, CachedSession, Request, Response, Timeout,
+    Backend, Cache, CachedSession, KeyScheme, Request, Response, Serializer, Timeout, Transport,
+    auth::Auth,
     backend::user_cache_dir,
     cache::PartitionBy,
+    client::UreqTransport,
+    delivery::{Delivery, secret_value},
+    environment::Environment,
+    headers::with_defaults,
     open::{Place, Servers},
     put_aside::PutAside,
-    request::{header, invalid, with_defaults},
+    request::invalid,
     settings::Settings,
-    transport::{Transport, UreqTransport},
 };
 use crate::{
-    Error, Expire, Mode, Result,
+    Error, ErrorKind, Expire, Mode, Result,
     log::{self, SystemClock},
+    policy::requests_cache::KeyRules,
     store::Store,
 };
 
@@ -50,8 +59,11 @@ pub struct CachedSessionBuilder {
     extension: Option<String>,
     servers: Servers,
     log: log::Options,
-    settings: Settings,
+    compress: bool,
+    pub(super) settings: Settings,
     transport: Option<Arc<dyn Transport>>,
+    agent_config: Option<ureq::config::Config>,
+    trust_env: bool,
     error: Option<Error>,
 }
 
@@ -64,8 +76,11 @@ impl CachedSessionBuilder {
             extension: None,
             servers: Servers::default(),
             log: log::Options::new(),
+            compress: false,
             settings: Settings::default(),
             transport: None,
+            agent_config: None,
+            trust_env: true,
             error: None,
         }
     }
@@ -166,6 +181,18 @@ impl CachedSessionBuilder {
         self
     }
 
+    /// Whether the file keeps bodies compressed (zstd) where that makes them clearly smaller, with [`Backend::Log`];
+    /// other backends keep them as they are. Off unless set. Needs the feature `zstd`, else `build()` answers
+    /// [`NotBuiltIn`](crate::ErrorKind::NotBuiltIn).
+    ///
+    /// Bodies that are compressed already, by their content coding or as images, audio and video are, stay as they are.
+    /// What was stored before is read all the same; see [`compress` of the log](crate::log::Options::compress).
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.compress = compress;
+        self.log = self.log.compress(compress);
+        self
+    }
+
     /// Serves what is stored and never writes, not even the file's header. Off unless set.
     ///
     /// A file that has kept no credentials yet has no partitions: requests with credentials miss.
@@ -225,20 +252,49 @@ impl CachedSessionBuilder {
         self
     }
 
-    /// Adds a header to every request that has none of its name.
-    pub fn header(mut self, name: impl TryInto<HeaderName>, value: impl TryInto<HeaderValue>) -> Self {
-        match header(name, value) {
-            Ok((name, value)) => drop(self.settings.headers.append(name, value)),
-            Err(error) => self.fail(invalid(error)),
-        }
+    /// Whether the environment is looked at when the session is built; yes unless set.
+    ///
+    /// It can name proxies ([`Proxies`](super::Proxies)), the certificates to trust ([`Verify::On`](super::Verify::On))
+    /// and, by the netrc file (`NETRC`, else `~/.netrc`), user and password for hosts that are asked without any.
+    pub fn trust_env(mut self, trust: bool) -> Self {
+        self.trust_env = trust;
         self
     }
 
-    /// Adds a query parameter to every request that has none of its name.
-    #[expect(clippy::needless_pass_by_value, reason = "callers write 2, not &2")]
-    pub fn query(mut self, name: impl AsRef<str>, value: impl ToString) -> Self {
-        self.settings.query.push((name.as_ref().to_owned(), value.to_string()));
+    /// The settings of the built-in client: connections, time-outs, TLS, sizes, middleware, those of an existing
+    /// `ureq::Agent` by `agent.config().clone()`.
+    ///
+    /// Some have to be as the session needs them, whatever is set: redirects, statuses as errors, the history of URLs and
+    /// methods that are not standard are left to the session. `user_agent`, `accept` and `accept_encoding` become
+    /// headers of the session. A proxy is used where no other is named; ureq asks it for tunnels, for `http://` too, and
+    /// one that ureq has read from the environment is not used, as the session reads it itself. `tls_config` counts where
+    /// [`verify`](Self::verify) is on and there is no [`client_cert`](Self::client_cert), and then instead of the
+    /// certificates of the environment; where it does not count, neither does `middleware`. Time-outs of session and
+    /// request go before its own, and `timeout_global` is for each hop.
+    ///
+    /// It says nothing to another [`transport`](Self::transport).
+    pub fn agent_config(mut self, config: ureq::config::Config) -> Self {
+        self.agent_config = Some(config);
         self
+    }
+
+    pub(super) fn secret(mut self, value: String) -> Self {
+        match secret_value(value) {
+            Ok(value) => drop(self.settings.headers.insert(AUTHORIZATION, value)),
+            Err(error) => self.fail(error),
+        }
+        self.settings.delivery.auth = None;
+        self
+    }
+
+    pub(super) fn authenticated(mut self, auth: Auth) -> Self {
+        self.settings.headers.remove(AUTHORIZATION);
+        self.settings.delivery.auth = Some(auth);
+        self
+    }
+
+    pub(super) fn delivery(&mut self) -> &mut Delivery {
+        &mut self.settings.delivery
     }
 
     /// Names by hand who the responses are for, instead of telling by the credentials of each request: for tokens
@@ -259,7 +315,21 @@ impl CachedSessionBuilder {
         self
     }
 
+    /// The form in which responses are stored; [`Serializer::Bincode`] unless set.
+    pub fn serializer(mut self, serializer: Serializer) -> Self {
+        self.settings.serializer = serializer;
+        self
+    }
+
+    /// What the keys of stored responses are made of; [`KeyScheme::Native`] unless set.
+    pub fn key_scheme(mut self, scheme: KeyScheme) -> Self {
+        self.settings.key_scheme = scheme;
+        self
+    }
+
     /// Stores and serves only responses for which this is true. What is stored and no longer passes is fetched anew.
+    ///
+    /// It sees the answer to [`send_stream`](super::RequestBuilder::send_stream) without its body, which has not come yet.
     pub fn filter(mut self, filter: impl Fn(&Response) -> bool + Send + Sync + 'static) -> Self {
         self.settings.filter = Some(Arc::new(filter));
         self
@@ -273,10 +343,53 @@ impl CachedSessionBuilder {
         self
     }
 
-    /// Sees every answer last, from the network and from the cache alike, and may change or refuse it. What it gives
-    /// back is not stored.
+    /// Adds a hook that sees every answer last, from the network and from the cache alike
+    /// ([`from_cache`](Response::from_cache) tells), and may refuse it or give back another one. What it gives back is
+    /// not stored.
+    ///
+    /// Hooks run in the order in which they were added, each with what the one before gave back; those of the request
+    /// come after those of the session. They see one answer for each `send()`, after redirects. Of a stream they see the
+    /// answer without its body, before that is read; if they give back another answer, its body takes the place of the
+    /// one that came, which is then not stored.
+    ///
+    /// ```
+    /// # use larder::{Backend, CachedSession};
+    /// # fn main() -> larder::Result<()> {
+    /// # let origin = |_: &http::Request<bytes::Bytes>| Ok(http::Response::new(Vec::new()));
+    /// use std::{thread::sleep, time::Duration};
+    ///
+    /// let session = CachedSession::builder("cache")
+    ///     .backend(Backend::Memory)
+    ///     .transport(origin)
+    ///     .on_response(|response| {
+    ///         // Be kind to the server; what comes from the cache costs it nothing.
+    ///         if !response.from_cache() {
+    ///             sleep(Duration::from_millis(10));
+    ///         }
+    ///         Ok(response)
+    ///     })
+    ///     .build()?;
+    /// # session.get("http://example.org/").send()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn on_response(mut self, hook: impl Fn(Response) -> Result<Response> + Send + Sync + 'static) -> Self {
-        self.settings.on_response = Some(Arc::new(hook));
+        self.settings.on_response.add(hook);
+        self
+    }
+
+    /// Whether identical requests that are made at the same time, from several threads, are sent once; yes unless set.
+    ///
+    /// The first one is sent. The others wait, and are answered with what it stored; if it fails or its answer may not be
+    /// stored, they are all sent at once. Requests are identical if they have the same key and the same partition. Those
+    /// that are made while the body of a [stream](super::RequestBuilder::send_stream) is being read are answered with the
+    /// same body, each at its own pace, if all of their headers are the same too and less than 4 MiB of it was read or
+    /// somebody follows already; else they are sent. What is shared and larger than that goes through a temporary file.
+    ///
+    /// A wait ends with the time-out of whoever waits: with the total an error, with those to connect and between two
+    /// reads the request is sent after all.
+    pub fn single_flight(mut self, single_flight: bool) -> Self {
+        self.settings.single_flight = single_flight;
         self
     }
 
@@ -306,7 +419,7 @@ impl CachedSessionBuilder {
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a setting that cannot be; what opening the file meets:
     /// [`NotALarder`](crate::ErrorKind::NotALarder), [`NewerFormat`](crate::ErrorKind::NewerFormat),
     /// [`Busy`](crate::ErrorKind::Busy), [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Io`](crate::ErrorKind::Io);
-    /// [`NotBuiltIn`](crate::ErrorKind::NotBuiltIn) for a backend whose feature is missing. A server is not asked
+    /// [`NotBuiltIn`](crate::ErrorKind::NotBuiltIn) for a backend or a setting whose feature is missing. A server is not asked
     /// before the first request.
     pub fn build(mut self) -> Result<CachedSession> {
         if let Some(error) = self.error.take() {
@@ -315,15 +428,48 @@ impl CachedSessionBuilder {
         self.check()?;
         // A recording is replayed as it is: whatever happens, it stays that way.
         self.settings.read_only |= self.settings.rules.mode == Mode::Offline;
-        self.settings.plain_headers = Arc::new(with_defaults(HeaderMap::new(), &self.settings.headers));
-        let (store, put_aside) = self.open()?;
-        let cache = Cache::new(store, Arc::new(SystemClock))?;
-        let transport = self.transport.unwrap_or_else(|| Arc::new(UreqTransport::new()));
+        self.take_environment();
+        self.settings.plain_headers = Arc::new(with_defaults(HeaderMap::new(), &self.settings, &[]));
+        let rules = (self.settings.key_scheme == KeyScheme::RequestsCache).then(KeyRules::default);
+        let (store, put_aside) = self.open(rules.as_ref())?;
+        let cache = Cache::new(store, Arc::new(SystemClock))?.with_foreign_keys(rules);
+        let transport = self.transport.unwrap_or_else(|| Arc::new(UreqTransport::new(self.agent_config)));
         Ok(CachedSession::assemble(self.settings, cache, transport, put_aside))
+    }
+
+    /// Reads what the environment says, and what the user's settings of ureq say about headers.
+    fn take_environment(&mut self) {
+        if self.trust_env {
+            let mut environment = Environment::read();
+            if self.agent_config.is_some() {
+                environment.certificates = None;
+            }
+            self.settings.environment = Arc::new(environment);
+        }
+        let Some(config) = &self.agent_config else { return };
+        let values =
+            [(USER_AGENT, config.user_agent()), (ACCEPT, config.accept()), (ACCEPT_ENCODING, config.accept_encoding())];
+        for (name, value) in values {
+            if self.settings.headers.contains_key(&name) {
+                continue;
+            }
+            match value {
+                AutoHeaderValue::None => self.settings.removed.push(name),
+                AutoHeaderValue::Default => {}
+                AutoHeaderValue::Provided(value) => {
+                    self.settings.headers.extend(HeaderValue::try_from(value.as_str()).ok().map(|value| (name, value)));
+                }
+            }
+        }
     }
 
     /// What can never come true is a mistake.
     fn check(&self) -> Result<()> {
+        if self.compress && !cfg!(feature = "zstd") {
+            let message = "compress: this build cannot; build larder with the feature `zstd`";
+            return Err(Error::new(ErrorKind::NotBuiltIn, message));
+        }
+        self.settings.delivery.check()?;
         let rules = &self.settings.rules;
         if self.settings.max_size.is_some() && !matches!(self.backend, Backend::Log | Backend::LogAt(_)) {
             let message = format!("max_size: the backend {} has no such limit; use Backend::Log", self.backend);
@@ -336,10 +482,23 @@ impl CachedSessionBuilder {
             let method: String = method.chars().take(40).collect();
             return Err(invalid(format!("allowable_methods: `{}` is no HTTP method", method.escape_debug())));
         }
+        self.check_scheme()
+    }
+
+    fn check_scheme(&self) -> Result<()> {
+        let json = self.settings.serializer == Serializer::Json;
+        if self.settings.key_scheme == KeyScheme::Native {
+            let message = "serializer: documents of requests-cache go with its keys; set key_scheme(RequestsCache)";
+            return if json { Err(invalid(message)) } else { Ok(()) };
+        }
+        if self.settings.key_fn.is_some() || matches!(self.settings.partition_by, PartitionBy::Name(_)) {
+            let message = "key_scheme: the keys of requests-cache have no place for key_fn(..) and partition(..)";
+            return Err(invalid(message));
+        }
         Ok(())
     }
 
-    fn open(&self) -> Result<(Arc<dyn Store>, PutAside)> {
+    fn open(&self, rules: Option<&KeyRules>) -> Result<(Arc<dyn Store>, PutAside)> {
         let place = Place {
             name: &self.name,
             location: self.location.as_deref(),
@@ -347,13 +506,14 @@ impl CachedSessionBuilder {
             log: &self.log,
             servers: &self.servers,
             settings: &self.settings,
+            shared_with: rules.filter(|_| self.settings.serializer == Serializer::Json),
         };
         let (store, log) = place.open(&self.backend)?;
         let put_aside = PutAside::of(Arc::clone(&store), log);
         Ok((store, put_aside))
     }
 
-    fn fail(&mut self, error: Error) {
+    pub(super) fn fail(&mut self, error: Error) {
         self.error.get_or_insert(error);
     }
 }

@@ -14,9 +14,9 @@ use http::{
 };
 
 use super::{
-    HopOptions, Response, Timeout, WireBody, decode, redirect,
+    Response, Timeout, WireBody, decode, redirect,
     send::{Course, Hop, Step},
-    stream::{self, Saving, StreamBody},
+    source::{self, Saving, Source},
     transport::timed_out,
 };
 use crate::{
@@ -42,21 +42,18 @@ impl Course<'_> {
     fn attempt(&mut self, hop: &Hop<'_>, forward: Forward, exchange: &Exchange<'_>) -> Result<Step> {
         let sent = Instant::now();
         let request = hop.request.to_http()?;
-        let options = HopOptions { timeout: self.time_left(hop)? };
-        let answer = self.session.transport().send(&request, &options).map_err(|error| match error.kind() {
-            // The transport was told what is left of the limit, which is not what the caller has set.
-            ErrorKind::Timeout => timed_out(request.method(), self.timeout).with_source(error),
-            _ => error,
-        });
-        let (parts, wire) = answer?.into_parts();
+        let (parts, wire) = self.deliver(hop, &request)?.into_parts();
         let received = self.session.cache().now();
+        if self.limit > 0 && redirect::leads_nowhere(parts.status.as_u16(), &parts.headers) {
+            return Err(redirect::nowhere(hop.request, parts.status.as_u16()));
+        }
         if self.limit > 0
             && let Some(location) = redirect::location(parts.status.as_u16(), &parts.headers)
         {
             if self.history.len() >= self.limit {
                 return Err(self.too_many(hop.request));
             }
-            let next = redirect::next(hop.request, parts.status.as_u16(), location)?;
+            let next = redirect::next(hop.bare, parts.status.as_u16(), location)?;
             // Its body is of no interest, and may never come. Without one, its connection can be used again once the
             // end is read.
             if has_no_body(request.method(), &parts) {
@@ -65,8 +62,13 @@ impl Course<'_> {
             self.pass_hop(hop, forward, &parts, sent, exchange.after_redirect(&parts.headers, received), received);
             return Ok(Step::Follow(Box::new(next)));
         }
+        let keep = exchange.after_send(parts.status.as_u16(), &parts.headers, received);
+        if !(hop.cached && matches!(keep, Keep::Store(_))) {
+            // There will be nothing for those who wait.
+            self.leads.release();
+        }
         if self.stream {
-            return self.hand_out(hop, forward, exchange, &parts, wire, sent, received);
+            return self.hand_out(hop, forward, keep, &parts, wire, sent, received);
         }
         let wire = self.read(&request, &parts, wire)?;
         let coding = decode::coding_of(&parts.headers);
@@ -76,7 +78,6 @@ impl Course<'_> {
         } else {
             (wire, coding)
         };
-        let keep = exchange.after_send(parts.status.as_u16(), &parts.headers, received);
         let stored = received_as(hop, &parts, sent, keep, received, body).with_coding(coding);
         let mut response = self.answer(hop, forward, &parts, stored.clone());
         response.elapsed = self.started.elapsed();
@@ -95,10 +96,10 @@ impl Course<'_> {
     /// The answer with its body still to be read, and stored while that happens.
     #[expect(clippy::too_many_arguments, reason = "what is known of one answer")]
     fn hand_out(
-        &self,
+        &mut self,
         hop: &Hop<'_>,
         forward: Forward,
-        exchange: &Exchange<'_>,
+        keep: Keep,
         parts: &response::Parts,
         wire: WireBody,
         sent: Instant,
@@ -108,8 +109,7 @@ impl Course<'_> {
         // Of the two, `Transfer-Encoding` decides (RFC 9112, 6.3).
         let length = announced(&parts.headers).filter(|_| !parts.headers.contains_key(TRANSFER_ENCODING));
         let announced = if empty { Some(0) } else { length };
-        let (from, coding) = stream::unpack(wire, &decode::coding_of(&parts.headers), self.decode)?;
-        let keep = exchange.after_send(parts.status.as_u16(), &parts.headers, received);
+        let (from, coding) = source::unpack(wire, &decode::coding_of(&parts.headers), self.decode)?;
         let stored = received_as(hop, parts, sent, keep, received, Bytes::new()).with_coding(coding);
         let mut response = self.answer(hop, forward, parts, stored.clone());
         response.elapsed = self.started.elapsed();
@@ -125,17 +125,22 @@ impl Course<'_> {
                 stage,
                 hops: self.hops.clone(),
                 response: stored,
+                lead: None,
             });
         }
         if saving.is_none() {
             // What is not going to be stored does not expire.
             Arc::make_mut(&mut response.stored).expires = None;
+            self.leads.release();
         }
         self.session.cache().count_miss();
         let announced = announced.filter(|_| !from.is_undone() || empty);
-        let deadline = self.timeout.total.and_then(|total| self.started.checked_add(total));
-        let body = StreamBody::received(from, announced, max_body, deadline).saving(saving);
-        Ok(Step::Done(Box::new(response), Some(Box::new(body))))
+        let limits = self.limits();
+        let body = self.lead_stream(&response, |lead| {
+            let saving = saving.map(|saving| Saving { lead, ..saving });
+            Source::received(from, announced, max_body, limits).saving(saving)
+        });
+        Ok(Step::Done(Box::new(response), Some(body)))
     }
 
     /// Notes a redirect that is followed.
@@ -210,7 +215,7 @@ impl Course<'_> {
     }
 
     /// The time-outs of the next hop: of the total, what is left of it.
-    fn time_left(&self, hop: &Hop<'_>) -> Result<Timeout> {
+    pub(super) fn time_left(&self, hop: &Hop<'_>) -> Result<Timeout> {
         let Some(total) = self.timeout.total else { return Ok(self.timeout) };
         match total.checked_sub(self.started.elapsed()) {
             Some(left) if !left.is_zero() => Ok(Timeout { total: Some(left), ..self.timeout }),

@@ -4,20 +4,26 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method,
-    header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, COOKIE, USER_AGENT},
+    HeaderMap, HeaderName, Method,
+    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE},
 };
 use serde::Serialize;
-use url::{Url, form_urlencoded};
+use url::Url;
 
 use super::{
-    Body, CachedSession, Response, ResponseStream, Timeout, basic, codings,
-    pairs::{HeaderPair, TextPair},
+    Body, CachedSession, Response, ResponseStream, Timeout,
+    auth::Auth,
+    basic,
+    delivery::{Delivery, secret_value},
+    dress::Extra,
+    headers::{join_cookies, with_defaults},
+    hooks::Hooks,
+    multipart::Form,
+    pairs::TextPair,
+    params::Params,
     settings::Settings,
 };
 use crate::{Error, ErrorKind, Expire, Result, policy::redact};
-
-const AGENT: &str = concat!("larder/", env!("CARGO_PKG_VERSION"));
 
 /// A request that is about to be looked up or sent, as [`key_fn`](super::CachedSessionBuilder::key_fn) sees it.
 ///
@@ -28,6 +34,8 @@ pub struct Request {
     pub(super) url: Url,
     pub(super) headers: Arc<HeaderMap>,
     pub(super) body: Bytes,
+    /// What most requests have nothing of.
+    pub(super) extra: Option<Arc<Extra>>,
 }
 
 impl Request {
@@ -46,9 +54,34 @@ impl Request {
         &self.headers
     }
 
-    /// The body; empty if there is none.
+    /// The body; empty if there is none, or if it is read while it is sent, which makes it no part of a key.
     pub fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// Who asks, where that is more than a header.
+    pub(super) fn auth(&self) -> Option<&Auth> {
+        self.extra.as_ref()?.auth.as_ref()
+    }
+
+    /// The body, if it is not in memory.
+    pub(super) fn body_to_send(&self) -> Option<&Body> {
+        self.extra.as_ref()?.body.as_ref()
+    }
+
+    /// Reads a body that is not in memory, so that it is part of the key.
+    pub(super) fn settle_body(&mut self, max: u64) -> Result<()> {
+        if let Some(body) = self.body_to_send() {
+            self.body = body.read(max)?;
+            self.change_extra(|extra| extra.body = None);
+        }
+        Ok(())
+    }
+
+    pub(super) fn change_extra(&mut self, change: impl FnOnce(&mut Extra)) {
+        if let Some(extra) = &mut self.extra {
+            change(Arc::make_mut(extra));
+        }
     }
 
     /// The URL as it may be shown and stored.
@@ -76,7 +109,7 @@ impl fmt::Debug for Request {
             .field("url", &self.shown_url())
             .field("headers", &redact::headers(&self.headers, &mut redact::Credentials::default()))
             .field("body_len", &self.body.len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -90,6 +123,8 @@ pub(super) struct Options {
     pub(super) refresh: bool,
     pub(super) only_if_cached: bool,
     pub(super) no_store: bool,
+    pub(super) delivery: Option<Box<Delivery>>,
+    pub(super) on_response: Hooks,
 }
 
 /// Builds a request; [`send`](Self::send) sends it or serves it from the cache.
@@ -119,11 +154,13 @@ pub struct RequestBuilder {
     session: CachedSession,
     method: Method,
     url: String,
-    query: Vec<(String, String)>,
-    headers: HeaderMap,
-    body: Bytes,
-    body_type: Option<&'static str>,
-    options: Options,
+    pub(super) params: Params,
+    pub(super) headers: HeaderMap,
+    /// Names of headers that neither the session nor anybody else adds.
+    pub(super) removed: Vec<HeaderName>,
+    body: Body,
+    pub(super) cookies: Vec<(String, String)>,
+    pub(super) options: Options,
     error: Option<String>,
 }
 
@@ -134,79 +171,38 @@ impl RequestBuilder {
             session,
             method: method.unwrap_or_default(),
             url: url.to_owned(),
-            query: Vec::new(),
+            params: Params::default(),
             headers: HeaderMap::new(),
-            body: Bytes::new(),
-            body_type: None,
+            removed: Vec::new(),
+            body: Body::default(),
+            cookies: Vec::new(),
             options: Options::default(),
             error,
         }
     }
 
-    /// Adds a query parameter behind those of the URL; a name may be added more than once.
-    ///
-    /// The value is a text, a number or whatever else can be written as text.
-    #[expect(clippy::needless_pass_by_value, reason = "callers write 2, not &2")]
-    pub fn query(mut self, name: impl AsRef<str>, value: impl ToString) -> Self {
-        self.query.push((name.as_ref().to_owned(), value.to_string()));
-        self
-    }
-
-    /// Adds a header; a name may be added more than once. It replaces the session's headers of that name.
-    pub fn header(mut self, name: impl TryInto<HeaderName>, value: impl TryInto<HeaderValue>) -> Self {
-        match header(name, value) {
-            Ok((name, value)) => drop(self.headers.append(name, value)),
-            Err(error) => self.fail(error),
-        }
-        self
-    }
-
-    /// Adds headers: a [`HeaderMap`], or pairs of name and value, each by value or by reference.
-    pub fn headers<P: HeaderPair>(mut self, headers: impl IntoIterator<Item = P>) -> Self {
-        let mut last = None;
-        for pair in headers {
-            match pair.header_pair(last.as_ref()) {
-                Ok((name, value)) => {
-                    self.headers.append(name.clone(), value);
-                    last = Some(name);
-                }
-                Err(error) => self.fail(error),
-            }
-        }
-        self
-    }
-
-    /// Sets the body. It is part of the cache key.
+    /// Sets the body. It is part of the cache key if the request takes part in the cache; see [`Body`].
     pub fn body(mut self, body: impl Into<Body>) -> Self {
-        self.body = body.into().into_bytes();
-        self.body_type = None;
+        self.body = body.into();
         self
     }
 
     /// Sets the body to a value as JSON, and `Content-Type` unless it is set.
-    pub fn json(mut self, value: impl Serialize) -> Self {
-        match serde_json::to_vec(&value) {
-            Ok(json) => {
-                self.body = json.into();
-                self.body_type = Some("application/json");
-            }
-            Err(error) => self.fail(format!("the body cannot be written as JSON: {error}")),
-        }
-        self
+    pub fn json(self, value: impl Serialize) -> Self {
+        let body = Body::json(value).unwrap_or_else(|error| Body::failed(error.kind(), error.to_string()));
+        self.body(body)
     }
 
     /// Sets the body to an HTML form (`application/x-www-form-urlencoded`), and `Content-Type` unless it is set.
     ///
     /// The fields are pairs of name and value, by value or by reference.
-    pub fn form<P: TextPair>(mut self, fields: impl IntoIterator<Item = P>) -> Self {
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        for field in fields {
-            let (name, value) = field.text_pair();
-            form.append_pair(name, value);
-        }
-        self.body = form.finish().into();
-        self.body_type = Some("application/x-www-form-urlencoded");
-        self
+    pub fn form<P: TextPair>(self, fields: impl IntoIterator<Item = P>) -> Self {
+        self.body(Body::form(fields))
+    }
+
+    /// Sets the body to a form with files (`multipart/form-data`), and `Content-Type` unless it is set; see [`Form`].
+    pub fn multipart(self, form: Form) -> Self {
+        self.body(form)
     }
 
     /// Limits how long this request may take; see [`Timeout`]. A hit is not limited.
@@ -264,14 +260,11 @@ impl RequestBuilder {
         self
     }
 
-    /// Adds HTTP basic authentication.
-    pub fn basic_auth(self, user: impl AsRef<str>, password: impl AsRef<str>) -> Self {
-        self.secret(basic::authorization(user.as_ref(), password.as_ref()))
-    }
-
-    /// Adds a bearer token.
-    pub fn bearer_auth(self, token: impl AsRef<str>) -> Self {
-        self.secret(format!("Bearer {}", token.as_ref()))
+    /// Adds a hook that sees the answer after those of the session; see
+    /// [`CachedSessionBuilder::on_response`](super::CachedSessionBuilder::on_response).
+    pub fn on_response(mut self, hook: impl Fn(Response) -> Result<Response> + Send + Sync + 'static) -> Self {
+        self.options.on_response.add(hook);
+        self
     }
 
     /// Serves the request from the cache, or sends it; the body is read to its end.
@@ -290,8 +283,8 @@ impl RequestBuilder {
 
     /// Sends the request, or answers it from the cache, up to the head of the answer; the body is then read in pieces.
     ///
-    /// A miss is stored when its body has been read to the end, see [`ResponseStream`]. A filter is asked before the
-    /// body has come, and [`on_response`](super::CachedSessionBuilder::on_response) is not called.
+    /// A miss is stored when its body has been read to the end, see [`ResponseStream`]. A filter is asked, and hooks are
+    /// called, before the body has come: they see an answer without one.
     ///
     /// # Errors
     /// As [`send`](Self::send), but for what concerns the body: that is an error of reading it.
@@ -300,44 +293,44 @@ impl RequestBuilder {
         session.run_stream(request, &options)
     }
 
-    fn secret(mut self, value: String) -> Self {
-        match HeaderValue::try_from(value) {
-            Ok(mut value) => {
-                value.set_sensitive(true);
-                self.headers.insert(AUTHORIZATION, value);
-            }
-            Err(_) => self.fail("the credentials contain characters that a header cannot hold".to_owned()),
+    pub(super) fn secret(mut self, value: String) -> Self {
+        match secret_value(value) {
+            Ok(value) => drop(self.headers.insert(AUTHORIZATION, value)),
+            Err(error) => self.fail(error.to_string()),
         }
+        self.delivery().auth = None;
         self
     }
 
-    fn fail(&mut self, error: String) {
+    pub(super) fn authenticated(mut self, auth: Auth) -> Self {
+        self.headers.remove(AUTHORIZATION);
+        self.delivery().auth = Some(auth);
+        self
+    }
+
+    pub(super) fn delivery(&mut self) -> &mut Delivery {
+        self.options.delivery.get_or_insert_default()
+    }
+
+    pub(super) fn fail(&mut self, error: String) {
         self.error.get_or_insert(error);
     }
 }
 
 /// The request that was built, with what the session adds.
 fn prepare(builder: RequestBuilder) -> Result<(CachedSession, Request, Options)> {
-    let RequestBuilder { session, method, url, query, mut headers, body, body_type, options, error } = builder;
+    let RequestBuilder { session, method, url, params, headers, removed, body, cookies, options, error } = builder;
     if let Some(error) = error {
         return Err(invalid(error));
     }
+    let own = options.delivery.as_deref();
+    own.map_or(Ok(()), Delivery::check)?;
     let settings = session.settings();
     let mut url = parse_url(&url)?;
-    let defaults: Vec<_> = settings
-        .query
-        .iter()
-        .filter(|(name, _)| !query.iter().any(|(own, _)| own == name))
-        .filter(|(name, _)| !url.query_pairs().any(|(own, _)| own == *name))
-        .cloned()
-        .collect();
-    if !(defaults.is_empty() && query.is_empty()) {
-        url.query_pairs_mut().extend_pairs(defaults).extend_pairs(query);
-    }
-    if let Some(body_type) = body_type {
-        headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(body_type));
-    }
-    let request = complete(method, url, headers, body, settings);
+    params.add_to(&mut url, &settings.query);
+    let auth = own.and_then(|own| own.auth.clone());
+    let parts = Parts { method, url, headers, removed, body, cookies, auth };
+    let request = complete(parts, settings)?;
     Ok((session, request, options))
 }
 
@@ -352,11 +345,12 @@ impl fmt::Debug for RequestBuilder {
 pub(super) fn from_http<B: Into<Body>>(request: http::Request<B>, settings: &Settings) -> Result<Request> {
     let (parts, body) = request.into_parts();
     let url = parse_url(&parts.uri.to_string())?;
-    let body = body.into().into_bytes();
-    Ok(complete(parts.method, url, parts.headers, body, settings))
+    let (method, headers, body) = (parts.method, parts.headers, body.into());
+    let parts = Parts { method, url, headers, removed: Vec::new(), body, cookies: Vec::new(), auth: None };
+    complete(parts, settings)
 }
 
-fn parse_url(text: &str) -> Result<Url> {
+pub(super) fn parse_url(text: &str) -> Result<Url> {
     let shown = || redact::url(text, &mut redact::Credentials::default());
     let url = Url::parse(text).map_err(|error| {
         invalid(format!("the URL is not valid ({error}); it begins with http:// or https://")).with_url(shown())
@@ -367,32 +361,53 @@ fn parse_url(text: &str) -> Result<Url> {
     }
 }
 
-/// Adds what every request carries unless it says otherwise, so that nothing is sent that is not shown.
-fn complete(method: Method, url: Url, headers: HeaderMap, body: Bytes, settings: &Settings) -> Request {
-    let headers = if headers.is_empty() {
-        Arc::clone(&settings.plain_headers)
-    } else {
-        Arc::new(with_defaults(headers, &settings.headers))
-    };
-    let mut request = Request { method, url, headers, body };
-    take_userinfo(&mut request);
-    request
+/// What the caller gave.
+struct Parts {
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    removed: Vec<HeaderName>,
+    body: Body,
+    cookies: Vec<(String, String)>,
+    auth: Option<Auth>,
 }
 
-/// The headers of a request together with those of the session that it has none of, and those of every session.
-pub(super) fn with_defaults(mut headers: HeaderMap, session: &HeaderMap) -> HeaderMap {
-    let own: Vec<HeaderName> = headers.keys().cloned().collect();
-    for (name, value) in session.iter().filter(|(name, _)| !own.contains(name)) {
-        headers.append(name.clone(), value.clone());
+/// Adds what every request carries unless it says otherwise, so that nothing is sent that is not shown.
+fn complete(parts: Parts, settings: &Settings) -> Result<Request> {
+    let Parts { method, url, mut headers, mut removed, mut body, cookies, auth } = parts;
+    if let Some(content_type) = body.take_type() {
+        headers.entry(CONTENT_TYPE).or_insert(content_type);
     }
-    let defaults = [(USER_AGENT, AGENT), (ACCEPT, "*/*"), (ACCEPT_ENCODING, codings::ACCEPT_ENCODING)];
-    for (name, value) in defaults {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    if let Some(error) = body.error() {
+        return Err(error);
     }
-    for name in [AUTHORIZATION, COOKIE] {
-        headers.get_mut(name).into_iter().for_each(|value| value.set_sensitive(true));
-    }
-    headers
+    // What the session says of who asks counts where the request says nothing.
+    let auth = match auth {
+        Some(auth) => {
+            removed.push(AUTHORIZATION);
+            Some(auth)
+        }
+        None if headers.contains_key(AUTHORIZATION) => None,
+        None => settings.delivery.auth.clone(),
+    };
+    let headers = if headers.is_empty() && removed.is_empty() {
+        Arc::clone(&settings.plain_headers)
+    } else {
+        // It follows from the body; a wrong one would keep the server waiting.
+        headers.remove(CONTENT_LENGTH);
+        let mut headers = with_defaults(headers, settings, &removed);
+        join_cookies(&mut headers);
+        Arc::new(headers)
+    };
+    let (body, streamed) = match body.as_bytes() {
+        Some(bytes) => (bytes.clone(), None),
+        None => (Bytes::new(), Some(body)),
+    };
+    let extra = Extra { cookies, auth, body: streamed };
+    let plain = extra.cookies.is_empty() && extra.auth.is_none() && extra.body.is_none();
+    let mut request = Request { method, url, headers, body, extra: (!plain).then(|| Arc::new(extra)) };
+    take_userinfo(&mut request);
+    Ok(request)
 }
 
 /// Turns `user:password@` of the URL into the header that it stands for.
@@ -405,20 +420,12 @@ pub(super) fn take_userinfo(request: &mut Request) {
     // Both only fail for URLs that have no host, and those of http have one.
     let cleared = request.url.set_username("").and_then(|()| request.url.set_password(None));
     debug_assert!(cleared.is_ok());
-    if let Ok(mut value) = HeaderValue::try_from(basic::authorization(&user, &password)) {
-        value.set_sensitive(true);
+    // Whoever says who asks in another way means that.
+    if request.auth().is_none()
+        && let Ok(value) = secret_value(basic::authorization(&user, &password))
+    {
         Arc::make_mut(&mut request.headers).entry(AUTHORIZATION).or_insert(value);
     }
-}
-
-pub(super) fn header(
-    name: impl TryInto<HeaderName>,
-    value: impl TryInto<HeaderValue>,
-) -> Result<(HeaderName, HeaderValue), String> {
-    let name = name.try_into().map_err(|_| "a header name holds characters that HTTP does not allow".to_owned())?;
-    let value =
-        value.try_into().map_err(|_| format!("the value of the header {name} holds a line break or the like"))?;
-    Ok((name, value))
 }
 
 pub(super) fn invalid(message: impl Into<String>) -> Error {

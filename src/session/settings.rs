@@ -2,14 +2,17 @@
 
 use std::{fmt, sync::Arc};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
+use url::Url;
 
-use super::{Request, Response, Timeout, cache::PartitionBy};
-use crate::{Error, ErrorKind, Result, policy::exchange::Rules};
+use super::{
+    KeyScheme, Request, Response, Serializer, Timeout, cache::PartitionBy, delivery::Delivery,
+    environment::Environment, hooks::Hooks,
+};
+use crate::{Error, ErrorKind, policy::exchange::Rules};
 
 pub(super) type Filter = Arc<dyn Fn(&Response) -> bool + Send + Sync>;
 pub(super) type KeyFn = Arc<dyn Fn(&Request) -> String + Send + Sync>;
-pub(super) type OnResponse = Arc<dyn Fn(Response) -> Result<Response> + Send + Sync>;
 pub(super) type OnStoreError = Arc<dyn Fn(&Error) + Send + Sync>;
 
 /// Redirects that are followed unless the caller says otherwise, as `requests` does.
@@ -18,6 +21,7 @@ const MAX_BODY: u64 = 1 << 30;
 
 /// Everything that `send()` looks at; the place of the store is not part of it.
 #[derive(Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(super) struct Settings {
     pub(super) rules: Rules,
     pub(super) timeout: Timeout,
@@ -28,13 +32,24 @@ pub(super) struct Settings {
     pub(super) headers: HeaderMap,
     /// Those of a request that brings none: the same and what every request carries.
     pub(super) plain_headers: Arc<HeaderMap>,
+    /// Names of headers that are not added to requests that have none of them.
+    pub(super) removed: Vec<HeaderName>,
     pub(super) query: Vec<(String, String)>,
+    pub(super) delivery: Delivery,
+    pub(super) environment: Arc<Environment>,
+    #[cfg(feature = "cookies")]
+    pub(super) jar: Option<super::CookieJar>,
+    #[cfg(feature = "digest")]
+    pub(super) challenges: Arc<super::auth::digest::Challenges>,
     pub(super) partition_by: PartitionBy,
+    pub(super) serializer: Serializer,
+    pub(super) key_scheme: KeyScheme,
     pub(super) read_only: bool,
     pub(super) strict: bool,
     pub(super) filter: Option<Filter>,
     pub(super) key_fn: Option<KeyFn>,
-    pub(super) on_response: Option<OnResponse>,
+    pub(super) on_response: Hooks,
+    pub(super) single_flight: bool,
     pub(super) on_store_error: Option<OnStoreError>,
 }
 
@@ -49,13 +64,23 @@ impl Default for Settings {
             max_size: None,
             headers: HeaderMap::new(),
             plain_headers: Arc::default(),
+            removed: Vec::new(),
             query: Vec::new(),
+            delivery: Delivery::default(),
+            environment: Arc::default(),
+            #[cfg(feature = "cookies")]
+            jar: None,
+            #[cfg(feature = "digest")]
+            challenges: Arc::default(),
             partition_by: PartitionBy::default(),
+            serializer: Serializer::default(),
+            key_scheme: KeyScheme::default(),
             read_only: false,
             strict: false,
             filter: None,
             key_fn: None,
-            on_response: None,
+            on_response: Hooks::default(),
+            single_flight: true,
             on_store_error: None,
         }
     }
@@ -68,6 +93,30 @@ impl Settings {
     }
 }
 
+#[cfg(feature = "cookies")]
+impl Settings {
+    pub(super) fn has_jar(&self) -> bool {
+        self.jar.is_some()
+    }
+
+    /// What the jar holds for a URL.
+    pub(super) fn cookies_for(&self, url: &Url) -> Vec<(String, String)> {
+        self.jar.as_ref().map_or_else(Vec::new, |jar| jar.pairs(url))
+    }
+}
+
+#[cfg(not(feature = "cookies"))]
+#[expect(clippy::unused_self, reason = "there is no jar in this build")]
+impl Settings {
+    pub(super) fn has_jar(&self) -> bool {
+        false
+    }
+
+    pub(super) fn cookies_for(&self, _: &Url) -> Vec<(String, String)> {
+        Vec::new()
+    }
+}
+
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Default headers and parameters, and the partition's name, may be credentials.
@@ -76,8 +125,11 @@ impl fmt::Debug for Settings {
             .field("timeout", &self.timeout)
             .field("redirects", &self.redirects)
             .field("decode", &self.decode)
+            .field("delivery", &self.delivery)
             .field("max_body", &self.max_body)
             .field("max_size", &self.max_size)
+            .field("serializer", &self.serializer)
+            .field("key_scheme", &self.key_scheme)
             .field("read_only", &self.read_only)
             .field("strict", &self.strict)
             .finish_non_exhaustive()

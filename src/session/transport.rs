@@ -8,6 +8,11 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 
+use super::{
+    body::unreadable,
+    proxies::Proxy,
+    tls::{ClientCert, Verify},
+};
 use crate::{Error, ErrorKind, Result};
 
 /// The body of an answer as it comes over the wire, to be read once.
@@ -62,6 +67,12 @@ impl From<(Duration, Duration)> for Timeout {
 pub struct HopOptions {
     /// What is left of the request's time-outs.
     pub timeout: Timeout,
+    /// How the server's certificate is verified.
+    pub verify: Verify,
+    /// What the server is shown if it asks.
+    pub client_cert: Option<ClientCert>,
+    /// By which proxy the request goes; `None` is straight to the server.
+    pub proxy: Option<Proxy>,
 }
 
 /// Sends one request and brings one answer: no redirects, no cache, no decoding.
@@ -97,6 +108,26 @@ pub trait Transport: Send + Sync {
     ///
     /// When no answer came: see the contract.
     fn send(&self, request: &Request<Bytes>, options: &HopOptions) -> Result<Response<WireBody>>;
+
+    /// Sends one request whose body is read while it is sent: `len` bytes, or in chunks if that is not known.
+    ///
+    /// Unless a transport can do better, the body is read into memory first.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and [`InvalidInput`](ErrorKind::InvalidInput) if the body cannot be read.
+    fn send_reader(
+        &self,
+        request: &Request<()>,
+        body: &mut (dyn Read + Send),
+        len: Option<u64>,
+        options: &HopOptions,
+    ) -> Result<Response<WireBody>> {
+        let _ = len;
+        let mut bytes = Vec::new();
+        body.read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+        self.send(&with_body(request, bytes.into()), options)
+    }
 }
 
 impl<F> Transport for F
@@ -108,149 +139,13 @@ where
     }
 }
 
-/// The transport of a session that was given no other: HTTP/1.1 by `ureq`, connections kept and shared.
-#[derive(Debug, Clone)]
-pub(crate) struct UreqTransport {
-    agent: ureq::Agent,
-}
-
-impl UreqTransport {
-    pub(crate) fn new() -> Self {
-        // Everything that ureq would do on its own account is off: each header that it would add stands in the
-        // request, so that what is shown and stored as "sent" was sent.
-        let config = ureq::Agent::config_builder()
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .http_status_as_error(false)
-            .allow_non_standard_methods(true)
-            .user_agent("")
-            .accept("")
-            .accept_encoding("")
-            .build();
-        Self { agent: config.into() }
-    }
-}
-
-impl Transport for UreqTransport {
-    fn send(&self, request: &Request<Bytes>, options: &HopOptions) -> Result<Response<WireBody>> {
-        let method = request.method();
-        let timeout = options.timeout;
-        let fail = |error| map_error(method, timeout, error);
-        let response = if request.body().is_empty() && !expects_body(method) {
-            self.run(request_with(request, ()), timeout)
-        } else {
-            self.run(request_with(request, &request.body()[..]), timeout)
-        };
-        let (parts, body) = response.map_err(fail)?.into_parts();
-        // The convenience readers of ureq stop at 10 MiB; how much is too much is the session's business.
-        let body = body.into_with_config().limit(u64::MAX).reader();
-        Ok(Response::from_parts(parts, Box::new(UreqBody(body))))
-    }
-}
-
-impl UreqTransport {
-    fn run<S: ureq::AsSendBody>(
-        &self,
-        request: Request<S>,
-        timeout: Timeout,
-    ) -> Result<Response<ureq::Body>, ureq::Error> {
-        // Limits of its own cost a request the cached TLS configuration until a request without them has made it.
-        if timeout == Timeout::default() {
-            return self.agent.run(request);
-        }
-        let request = self
-            .agent
-            .configure_request(request)
-            .timeout_global(timeout.total)
-            .timeout_resolve(timeout.connect)
-            .timeout_connect(timeout.connect)
-            .timeout_per_read(timeout.read)
-            .build();
-        self.agent.run(request)
-    }
-}
-
 /// The request with another body; the one it has is not copied.
-fn request_with<B>(request: &Request<Bytes>, body: B) -> Request<B> {
+pub(super) fn with_body<A, B>(request: &Request<A>, body: B) -> Request<B> {
     let mut copy = Request::new(body);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
     copy
-}
-
-/// POST, PUT and PATCH say `Content-Length: 0` when they have no body; many servers insist on it.
-fn expects_body(method: &http::Method) -> bool {
-    matches!(*method, http::Method::POST | http::Method::PUT | http::Method::PATCH)
-}
-
-/// Tells time-outs apart from other read errors, so that nobody above has to know ureq.
-struct UreqBody(ureq::BodyReader<'static>);
-
-impl Read for UreqBody {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer).map_err(|error| {
-            let timed_out = matches!(error.get_ref().and_then(|e| e.downcast_ref()), Some(ureq::Error::Timeout(_)));
-            if timed_out { io::Error::new(io::ErrorKind::TimedOut, error) } else { error }
-        })
-    }
-}
-
-fn map_error(method: &http::Method, timeout: Timeout, error: ureq::Error) -> Error {
-    use ureq::Error as Cause;
-    let (kind, message) = match &error {
-        Cause::Timeout(_) => return timed_out(method, timeout).with_source(error),
-        Cause::Io(cause) if is_timeout(cause) => return timed_out(method, timeout).with_source(error),
-        // Its text repeats the URL, credentials and all: it is not kept as the source.
-        Cause::BadUri(_) => {
-            let message = format!("cannot send {method}: the URL is not one that HTTP can ask for");
-            return Error::new(ErrorKind::InvalidInput, message);
-        }
-        Cause::HostNotFound => {
-            (ErrorKind::Network, "the host name does not resolve; check the name and the DNS".into())
-        }
-        Cause::ConnectionFailed => (ErrorKind::Network, "no connection; check that the server runs".into()),
-        Cause::Tls(_) | Cause::TlsRequired => (ErrorKind::Tls, tls_advice(&error)),
-        #[cfg(feature = "tls")]
-        Cause::Rustls(_) => (ErrorKind::Tls, tls_advice(&error)),
-        Cause::Http(_) => (ErrorKind::InvalidInput, format!("the request cannot be written as HTTP ({error})")),
-        Cause::Io(cause) if is_tls(cause) => (ErrorKind::Tls, tls_advice(&error)),
-        Cause::Io(cause) => (ErrorKind::Network, io_advice(cause)),
-        Cause::Protocol(_) => {
-            (ErrorKind::Network, format!("the server's answer is not valid HTTP ({error}); check address and port"))
-        }
-        other => (ErrorKind::Network, other.to_string()),
-    };
-    Error::new(kind, format!("cannot send {method}: {message}")).with_source(error)
-}
-
-fn is_timeout(cause: &io::Error) -> bool {
-    matches!(cause.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
-}
-
-/// rustls reports a bad certificate as an I/O error of the first read or write.
-fn is_tls(cause: &io::Error) -> bool {
-    cause.kind() == io::ErrorKind::InvalidData
-}
-
-fn tls_advice(error: &ureq::Error) -> String {
-    if cfg!(feature = "tls") {
-        format!("the TLS connection failed ({error}); check the certificate, the name in the URL and the clock")
-    } else {
-        "https needs the feature `tls`, which is not compiled in".to_owned()
-    }
-}
-
-fn io_advice(cause: &io::Error) -> String {
-    match cause.kind() {
-        io::ErrorKind::ConnectionRefused => {
-            format!("{cause}; check that the server runs and that address and port are right")
-        }
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
-            format!("the server closed the connection before it answered ({cause}); try again")
-        }
-        _ => cause.to_string(),
-    }
 }
 
 /// The error of a request, or of a body, that took too long.

@@ -49,7 +49,7 @@ fn the_file_stays_within_its_limit_and_hot_responses_stay_hits() {
         }
         assert_eq!(misses, 0);
         let stats = session.cache().stats().unwrap();
-        assert!(stats.evictions as usize > total / 2, "{stats:?}");
+        assert!(stats.evictions > total as u64 / 2, "{stats:?}");
         session.cache().compact().unwrap();
         session.cache().compact().unwrap();
         let stats = session.cache().stats().unwrap();

@@ -38,7 +38,7 @@ impl Clock for SimClock {
 /// The surroundings of a log in the simulated process `process`.
 pub(super) fn env(world: &Arc<World>, process: usize, seed: u64) -> Env {
     Env {
-        disk: Arc::new(SimDisk { world: Arc::clone(world), process }),
+        disk: Arc::new(SimDisk::new(Arc::clone(world), process)),
         clock: Arc::new(SimClock(Arc::clone(world))),
         seed: Some(seed),
         background: false,
@@ -65,6 +65,10 @@ pub(super) struct SimDisk {
 }
 
 impl SimDisk {
+    pub(super) fn new(world: Arc<World>, process: usize) -> Self {
+        Self { world, process }
+    }
+
     fn enter(&self, call: Call) -> io::Result<(MutexGuard<'_, Machine>, Turn)> {
         self.world.enter(self.process, call)
     }

@@ -193,7 +193,7 @@ const VALUES: usize = 5;
 /// A log that is about to drop values: five of them, one read, one alias, and a record of the layer above.
 fn about_to_drop(world: &Arc<World>, seed: u64) -> (Log, usize) {
     let process = world.spawn();
-    let log = open(world, process, seed, Options::new().max_size(MAX)).unwrap();
+    let log = open(world, process, seed, Options::new().max_size(MAX)).expect("a sound log");
     let (key_of, times) = (|at: usize| key(at).into(), Times::kept(0));
     let book = Write::Put {
         key: b"book".as_slice().into(),
@@ -202,33 +202,33 @@ fn about_to_drop(world: &Arc<World>, seed: u64) -> (Log, usize) {
         times,
         aux: true,
     };
-    log.apply(&[book]).unwrap();
+    log.apply(&[book]).expect("a sound log");
     for at in 0..VALUES {
         let put = Write::Put { key: key_of(at), head: bytes::Bytes::new(), body: value(at), times, aux: false };
-        log.apply(&[put]).unwrap();
+        log.apply(&[put]).expect("a sound log");
     }
-    log.alias("alias", key(1)).unwrap();
-    assert!(log.get(key(0)).unwrap().is_some());
+    log.alias("alias", key(1)).expect("a sound log");
+    assert!(log.get(key(0)).expect("a sound log").is_some());
     (log, process)
 }
 
 fn value(at: usize) -> bytes::Bytes {
-    vec![u8::try_from(at).unwrap() + 1; 1000].into()
+    vec![u8::try_from(at).expect("a sound log") + 1; 1000].into()
 }
 
 /// Which values a log holds; everything else about it must be right.
 fn held(log: &Log) -> Vec<bool> {
-    assert_eq!(log.entry("book").unwrap().unwrap().body, vec![9; 150]);
+    assert_eq!(log.entry("book").expect("a sound log").expect("a sound log").body, vec![9; 150]);
     let held: Vec<bool> = (0..VALUES)
         .map(|at| {
-            let body = log.get(key(at)).unwrap();
+            let body = log.get(key(at)).expect("a sound log");
             assert!(body.as_ref().is_none_or(|body| *body == value(at)));
             body.is_some()
         })
         .collect();
-    assert_eq!(log.get("alias").unwrap(), held[1].then(|| value(1)));
-    assert_eq!(log.len().unwrap(), held.iter().filter(|held| **held).count() as u64);
-    assert!(log.check().unwrap().is_sound());
+    assert_eq!(log.get("alias").expect("a sound log"), held[1].then(|| value(1)));
+    assert_eq!(log.len().expect("a sound log"), held.iter().filter(|held| **held).count() as u64);
+    assert!(log.check().expect("a sound log").is_sound());
     held
 }
 
@@ -281,6 +281,6 @@ fn a_death_at_any_moment_leaves_all_values_or_those_that_should_stay() {
 
 /// The same of a log that holds one value more.
 fn held_but(log: &Log) -> Vec<bool> {
-    assert!(log.get("more").unwrap().is_some());
-    (0..VALUES).map(|at| log.get(key(at)).unwrap().is_some()).collect()
+    assert!(log.get("more").expect("a sound log").is_some());
+    (0..VALUES).map(|at| log.get(key(at)).expect("a sound log").is_some()).collect()
 }

@@ -57,12 +57,13 @@ mod tests {
         (0..count).map(|n| Key::from_digest([n; 32])).collect()
     }
 
+    type Gone<'a> = &'a dyn Fn(&[u8]) -> bool;
+
     #[test]
     fn lists_lose_what_is_gone_and_go_when_they_are_empty() {
         let list = |mark, spread, items| Index::<Key> { url: String::new(), mark, spread, items };
         let first_gone = |key: &[u8]| key == Key::from_digest([0; 32]).as_bytes();
         let no_page = |key: &[u8]| first_gone(key) || key.len() == 2;
-        type Gone<'a> = &'a dyn Fn(&[u8]) -> bool;
         for (before, age_ms, gone, after) in [
             (list(0, false, keys(3)), 0, &first_gone as Gone<'_>, Some(list(0, false, keys(3)[1..].to_vec()))),
             (list(0, false, keys(1)), 0, &first_gone, None),
