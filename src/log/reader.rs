@@ -184,7 +184,7 @@ impl Seek for Stored {
 /// A stored body as pieces that fit in memory, one of which is there.
 struct Pieces {
     /// Where in the body each begins, and where it is in the file.
-    pieces: Vec<(u64, Extent)>,
+    extents: Vec<(u64, Extent)>,
     held: Option<(usize, Vec<u8>)>,
     /// How they are decoded, if each is a frame.
     cut: Option<Cut>,
@@ -202,7 +202,7 @@ impl Pieces {
             }
             start += u64::from(extent.len);
         }
-        Ok(Some(Self { pieces, held: None, cut: None }))
+        Ok(Some(Self { extents: pieces, held: None, cut: None }))
     }
 
     /// Of a body whose extents are frames; `None` if they cannot be.
@@ -227,19 +227,19 @@ impl Pieces {
         let Some(cut) = Cut::new(extents, &frame, header.raw_len) else { return unsound() };
         let Ok(first) = cut.decode(0, &frame) else { return unsound() };
         let pieces = extents.iter().zip(0..).map(|(extent, number)| (number * cut.piece_len, *extent)).collect();
-        Ok(Some(Self { pieces, held: Some((0, first)), cut: Some(cut) }))
+        Ok(Some(Self { extents: pieces, held: Some((0, first)), cut: Some(cut) }))
     }
 
     /// Where the first one stands in the file.
     #[cfg(feature = "zstd")]
     fn offset(&self) -> Option<u64> {
-        self.pieces.first().map(|(_, extent)| extent.offset)
+        self.extents.first().map(|(_, extent)| extent.offset)
     }
 
     /// What is left of the piece at a place of the body; nothing at its end.
     fn at(&mut self, shared: &Shared, generation: &Generation, position: u64) -> io::Result<&[u8]> {
-        let number = self.pieces.partition_point(|(start, _)| *start <= position).wrapping_sub(1);
-        let Some((start, extent)) = self.pieces.get(number) else { return Ok(&[]) };
+        let number = self.extents.partition_point(|(start, _)| *start <= position).wrapping_sub(1);
+        let Some((start, extent)) = self.extents.get(number) else { return Ok(&[]) };
         if self.held.as_ref().is_none_or(|(held, _)| *held != number) {
             let mut piece = read_piece(shared, generation, extent)?;
             if let Some(cut) = self.cut {

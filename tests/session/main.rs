@@ -17,6 +17,7 @@ mod disabled;
 mod failing;
 mod global;
 mod hooks;
+mod limit;
 mod middleware;
 mod offline;
 mod parameters;

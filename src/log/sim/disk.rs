@@ -50,7 +50,7 @@ pub(super) fn env(world: &Arc<World>, process: usize, seed: u64) -> Env {
         pieces: Pieces { chunk: 1100, inline_max: 1400, ahead_min: 200, whole_max: 500, shared_min: 100 },
         memory_tier: 0,
         max_size: None,
-        size_slack: 2000,
+        size_slack: 60_000,
         bookkeeping: None,
         checkpoints: Checkpoints { tail_bytes_max: 3000, small_bytes: 600, small_keys: 2 },
         failed: Arc::default(),
