@@ -31,6 +31,8 @@ pub(crate) struct Env {
     pub(crate) map_index: bool,
     /// Bytes of memory for the records that are read often.
     pub(crate) memory_tier: u64,
+    /// A slot is written again after so much more of the log was synced.
+    pub(crate) slot_every_bytes: u64,
     /// When an index is written.
     pub(crate) checkpoints: Checkpoints,
     /// How bodies are cut.
@@ -95,6 +97,7 @@ impl Default for Env {
             dead_bytes_max: 16 << 20,
             map_index: true,
             memory_tier: MEMORY_TIER,
+            slot_every_bytes: 64 << 20,
             checkpoints: Checkpoints { tail_bytes_max: 16 << 20, small_bytes: 1 << 20, small_keys: 1024 },
             pieces: Pieces {
                 chunk: 1 << 20,

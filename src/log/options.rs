@@ -28,6 +28,7 @@ pub enum OnDamage {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Options {
     pub(super) fast_save: bool,
     pub(super) read_only: bool,

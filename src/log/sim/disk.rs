@@ -49,6 +49,7 @@ pub(super) fn env(world: &Arc<World>, process: usize, seed: u64) -> Env {
         map_index: false,
         pieces: Pieces { chunk: 1100, inline_max: 1400, ahead_min: 200, whole_max: 500, shared_min: 100 },
         memory_tier: 0,
+        slot_every_bytes: 500,
         checkpoints: Checkpoints { tail_bytes_max: 3000, small_bytes: 600, small_keys: 2 },
         failed: Arc::default(),
     }
