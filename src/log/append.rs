@@ -6,8 +6,8 @@ use super::{
     fields::crc32,
     generation::{Generation, folder_of},
     layout::{
-        BODY_MAX, CODEC_FRAME, EXTENT_LEN, FILE_MAX, FLAG_AUX, FLAG_EXTENTS, FLAG_MORE, HEAD_MAX, INLINE_BODY_MAX,
-        KEY_MAX, RECORD_ALIGN, RECORD_HEADER_LEN, align_up,
+        BODY_MAX, CODEC_FRAME, EXTENT_LEN, FILE_MAX, FLAG_AUX, FLAG_EXTENTS, FLAG_MORE, FLAG_SKIPPABLE, HEAD_MAX,
+        INLINE_BODY_MAX, KEY_MAX, RECORD_ALIGN, RECORD_HEADER_LEN, align_up,
     },
     lock::WriteGuard,
     plant::{Bug, planted},
@@ -169,6 +169,12 @@ impl<'a> Draft<'a> {
         Self { header, key: &[], head: &[], body: Cow::Borrowed(body) }
     }
 
+    /// What was read, for a compaction that must choose.
+    pub(super) fn touch(body: &'a [u8], now_ms: i64) -> Self {
+        let header = touch_header(body, now_ms);
+        Self { header, key: &[], head: &[], body: Cow::Borrowed(body) }
+    }
+
     /// The hint for readers of an old generation.
     pub(super) fn seal() -> Self {
         Self { header: RecordHeader::new(Kind::Seal), key: &[], head: &[], body: Cow::Borrowed(&[]) }
@@ -190,6 +196,16 @@ impl<'a> Draft<'a> {
         header.body_crc = crc32(&[&body]);
         Ok(Self { header, key, head, body })
     }
+}
+
+/// The header of a TOUCH record.
+pub(super) fn touch_header(body: &[u8], now_ms: i64) -> RecordHeader {
+    let mut header = RecordHeader::new(Kind::Touch);
+    header.flags = FLAG_SKIPPABLE;
+    header.body_len = body.len() as u64;
+    header.body_crc = crc32(&[body]);
+    header.created_ms = now_ms;
+    header
 }
 
 impl Write {

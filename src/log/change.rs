@@ -47,7 +47,7 @@ impl Log {
     pub fn update(&self, key: impl AsRef<[u8]>, change: impl FnOnce(Option<Entry>) -> Change) -> Result<()> {
         let key = key.as_ref();
         check_key(key)?;
-        let guard = self.shared.lock(&self.settings)?;
+        let guard = self.shared.lock_to_append(&self.settings, 0)?;
         let current = guard.generation.resolve(key, Want::Body, Source::Disk, &self.shared.counters)?;
         // What was bookkeeping stays bookkeeping.
         let aux = current.as_ref().is_some_and(|read| read.header.aux() && read.key == key);
@@ -61,6 +61,7 @@ impl Log {
             }
             Change::Put { head, body, times } => (head, body, times),
         };
+        self.shared.check_size((key.len() + head.len() + body.len()) as u64)?;
         if self.is_long(key, &head, &body) && !body.is_empty() {
             check_head(&head)?;
             let seen = seen.map(|read| Seen::of(&read, &guard.generation));
@@ -131,7 +132,7 @@ impl Log {
     ) -> Result<()> {
         let (key, head) = (key.as_ref(), head.as_ref());
         check_key(key)?;
-        let guard = self.shared.lock(&self.settings)?;
+        let guard = self.shared.lock_to_append(&self.settings, 0)?;
         let expect = Step::Expect(key, Some(expected));
         let own = guard.generation.read_own(key, Want::Head, Source::Disk, &self.shared.counters)?;
         let Some(own) = own else {

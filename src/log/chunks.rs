@@ -20,6 +20,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
 
+/// How often chunks are brought along. Each turn is lost only to a compaction or a clear at that moment.
+const TURNS_MAX: usize = 16;
+
 /// Chunks, and the generation in whose file they are.
 pub(super) struct Chunks {
     generation: Arc<Generation>,
@@ -40,6 +43,10 @@ impl Chunks {
     /// a power cut may take, if that is due: a stream is faster than any thread in the background.
     pub(super) fn append<P: AsRef<[u8]>>(&mut self, log: &Log, pieces: &[P]) -> Result<()> {
         let guard = self.lock(log)?;
+        self.append_locked(log, guard, pieces)
+    }
+
+    fn append_locked<P: AsRef<[u8]>>(&mut self, log: &Log, guard: WriteGuard, pieces: &[P]) -> Result<()> {
         // What could never be made durable is not worth its space.
         guard.generation.check_poison()?;
         let mut offset = guard.generation.view().position().offset;
@@ -67,8 +74,8 @@ impl Chunks {
 
     /// The lock of the file in which the chunks are; brings them there first if it has changed.
     fn lock(&mut self, log: &Log) -> Result<WriteGuard> {
-        loop {
-            let guard = log.shared.lock(&log.settings)?;
+        for _ in 0..TURNS_MAX {
+            let guard = log.shared.lock_to_append(&log.settings, self.bytes())?;
             if self.are_in(&guard.generation) || planted(Bug::ChunksLeftBehind) {
                 if self.extents.is_empty() {
                     self.generation = Arc::clone(&guard.generation);
@@ -77,8 +84,11 @@ impl Chunks {
             }
             let generation = Arc::clone(&guard.generation);
             drop(guard);
-            *self = self.carried_over(log, generation)?;
+            if let Some(moved) = self.carried_over(log, generation)? {
+                *self = moved;
+            }
         }
+        Err(busy(log.path()))
     }
 
     /// Whether a value may name the chunks in a file: they are in it, and no CLEAR stands behind one of them.
@@ -88,8 +98,9 @@ impl Chunks {
     }
 
     /// Appends the chunks anew: a compaction took those that no value names yet for dead, or a CLEAR has passed them.
-    /// They stay where they are until all of them are there, so that whoever fails can try again.
-    fn carried_over(&self, log: &Log, generation: Arc<Generation>) -> Result<Self> {
+    /// They stay where they are until all of them are there, so that whoever fails can try again; `None` if the same
+    /// has happened again meanwhile.
+    fn carried_over(&self, log: &Log, generation: Arc<Generation>) -> Result<Option<Self>> {
         let mut moved = Self { generation, extents: Vec::with_capacity(self.extents.len()) };
         for extent in &self.extents {
             let bytes = read_exact_at(&*self.generation.file, extent.len as usize, extent.offset)
@@ -98,9 +109,13 @@ impl Chunks {
                 let message = "a part of a body does not read back as it was written";
                 return Err(Error::new(ErrorKind::Io, message).with_path(log.path()));
             }
-            moved.append(log, &[&bytes])?;
+            let guard = log.shared.lock_to_append(&log.settings, self.bytes())?;
+            if !(Arc::ptr_eq(&moved.generation, &guard.generation) && moved.are_in(&guard.generation)) {
+                return Ok(None);
+            }
+            moved.append_locked(log, guard, &[&bytes])?;
         }
-        Ok(moved)
+        Ok(Some(moved))
     }
 
     /// The table of extents that names some of them.
@@ -108,6 +123,10 @@ impl Chunks {
         let named = self.extents.get(range).unwrap_or_default();
         let body_len = named.iter().map(|extent| u64::from(extent.len)).sum();
         Table { extents: named.iter().flat_map(Extent::encode).collect(), codec, body_len, raw_len }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.extents.iter().map(|extent| u64::from(extent.len)).sum()
     }
 
     /// Behind the last of them.
@@ -118,8 +137,7 @@ impl Chunks {
 
 impl Drop for Chunks {
     fn drop(&mut self) {
-        let bytes = self.extents.iter().map(|extent| u64::from(extent.len)).sum();
-        self.generation.staged_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.generation.staged_bytes.fetch_sub(self.bytes(), Ordering::Relaxed);
     }
 }
 
@@ -198,14 +216,16 @@ impl Chunked {
     }
 
     fn bring_along_alone(&self, log: &Log) -> Result<Arc<Chunks>> {
-        loop {
+        for _ in 0..TURNS_MAX {
             let generation = Arc::clone(&log.shared.lock(&log.settings)?.generation);
             let chunks = self.now();
             if chunks.are_in(&generation) || planted(Bug::ChunksLeftBehind) {
                 return Ok(chunks);
             }
-            let moved = Arc::new(chunks.carried_over(log, generation)?);
-            *self.now.lock().unwrap_or_else(PoisonError::into_inner) = moved;
+            if let Some(moved) = chunks.carried_over(log, generation)? {
+                *self.now.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(moved);
+            }
         }
+        Err(busy(log.path()))
     }
 }

@@ -11,6 +11,7 @@ use super::{
     layout::{FILE_HEADER_LEN, LOG_START, RECORD_CRC_FROM, SLOT_LEN, SLOT_OFFSETS},
     lock::Gate,
     segment::Segment,
+    sync::{AtomicBool, AtomicU64, Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
     tier::Tier,
     view::View,
     walk::{Batch, End, Look, Position, Walk},
@@ -20,10 +21,7 @@ use std::{
     collections::HashMap,
     io,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, PoisonError, atomic::Ordering},
 };
 
 /// An open file of a log.

@@ -71,11 +71,12 @@ impl Log {
 
     /// Opens a log in other surroundings.
     pub(crate) fn open_in(env: Env, path: &Path, options: &Options) -> Result<Self> {
-        let env = Env { memory_tier: options.memory_tier, ..env };
         if options.compress && !codec::BUILT_IN {
             let message = "this build cannot compress; build larder with the feature `zstd`, or leave `compress` out";
             return Err(Error::new(ErrorKind::NotBuiltIn, message).with_path(path));
         }
+        let (memory_tier, max_size) = (options.memory_tier, options.max_size);
+        let env = Env { memory_tier, max_size, bookkeeping: options.bookkeeping.clone(), ..env };
         let settings = Settings {
             fast_save: options.fast_save,
             on_damage: options.on_damage,
@@ -95,8 +96,8 @@ impl Log {
     /// Stores a value with an empty head, created now and never dropped.
     ///
     /// # Errors
-    /// `InvalidInput` or `TooLarge` for a key or value out of range, `Busy` if the lock is not free in time, `Full`
-    /// if less than 64 KiB would be left on the disk, `ReadOnly`, `Damaged` or `NewerFormat` for a file that must not
+    /// `InvalidInput` or `TooLarge` for a key or value out of range or longer than [`Options::max_size`], `Busy` if the
+    /// lock is not free in time, `Full` if less than 64 KiB would be left on the disk, `ReadOnly`, `Damaged` or `NewerFormat` for a file that must not
     /// be written to, `Poisoned` after an earlier failed sync, `Io`. After `Full`, `Busy`, `TooLarge` and
     /// `InvalidInput` nothing was stored; after a failed sync (`Io`; `Poisoned` for others who waited for the same
     /// sync) the value is there and may or may not survive a power cut.
@@ -116,6 +117,7 @@ impl Log {
         times: Times,
     ) -> Result<()> {
         let (key, head, body) = (key.as_ref(), head.as_ref(), body.as_ref());
+        self.shared.check_size((key.len() + head.len() + body.len()) as u64)?;
         if self.is_long(key, head, body) {
             return self.put_long(key, head, body, times);
         }
@@ -203,7 +205,11 @@ impl Log {
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let key = key.as_ref();
         let draft = Draft::delete(key)?;
-        let guard = self.shared.lock(&self.settings)?;
+        // Deleting needs no room that deleting could not give back.
+        let guard = match self.shared.lock_to_append(&self.settings, 0) {
+            Err(error) if matches!(error.kind(), ErrorKind::Full) => self.shared.lock(&self.settings)?,
+            locked => locked?,
+        };
         // An entry that cannot be read is there, and is best removed.
         let found = guard.generation.resolve(key, Want::Head, Source::Disk, &self.shared.counters);
         let there = found.map_or(true, |read| read.is_some());
@@ -226,6 +232,7 @@ impl Log {
     /// `Conflict` if a [`Write::Expect`] fails; else as [`put`](Self::put). After an error nothing of it is stored,
     /// except after a failed sync, when all of it may be.
     pub fn apply(&self, writes: &[Write]) -> Result<()> {
+        self.shared.check_size(writes.iter().map(Write::weight).sum())?;
         if self.needs_chunks(writes) {
             return self.apply_with_chunks(writes);
         }
@@ -387,7 +394,7 @@ impl Log {
     }
 
     /// Does the work of the background thread that is due now.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn tick(&self) -> Result<()> {
         self.shared.tick()
     }
@@ -402,7 +409,8 @@ impl Log {
         if self.settings.fast_save {
             self.shared.start_background();
         }
-        let (guard, ticket) = self.append(vec![Step::Write(Draft::clear())])?;
+        let guard = self.shared.lock(&self.settings)?;
+        let ticket = self.shared.apply_locked(&guard, vec![Step::Write(Draft::clear())], &self.settings)?;
         self.shared.acknowledge(guard, ticket, &self.settings)
     }
 
@@ -412,7 +420,7 @@ impl Log {
     }
 
     fn append(&self, steps: Vec<Step<'_>>) -> Result<(WriteGuard, Option<u64>)> {
-        let guard = self.shared.lock(&self.settings)?;
+        let guard = self.shared.lock_to_append(&self.settings, 0)?;
         let ticket = self.shared.apply_locked(&guard, steps, &self.settings)?;
         Ok((guard, ticket))
     }

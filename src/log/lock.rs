@@ -8,12 +8,13 @@ use super::{
     layout::LOG_START,
     plant::{Bug, planted},
     shared::{OnDamage, Settings, Shared},
+    sync::{Condvar, Mutex},
 };
 use crate::{Error, ErrorKind, Result};
 use std::{
     io,
     path::Path,
-    sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 

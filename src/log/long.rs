@@ -189,7 +189,8 @@ impl Log {
                     brought = Some(chunks);
                 }
             }
-            let guard = self.shared.lock(&self.settings)?;
+            let own = staged.iter().filter_map(|staged| staged.chunks().map(|_| staged.len())).sum();
+            let guard = self.shared.lock_to_append(&self.settings, own)?;
             let tables = staged.iter().map(|staged| {
                 let Some((chunks, range, codec)) = staged.chunks() else { return Some(None) };
                 let chunks = chunks.now();
@@ -217,6 +218,14 @@ fn inline_body(write: &Write) -> Option<&[u8]> {
         Write::Put { body, .. } => Some(body),
         Write::PutStaged { body, .. } => body.as_bytes().map(|bytes| &bytes[..]),
         _ => None,
+    }
+}
+
+impl Write {
+    /// The bytes that it stores, wherever they stand by now.
+    pub(super) fn weight(&self) -> u64 {
+        let apart = staged_body(self).filter(|body| body.chunks().is_some()).map_or(0, Staged::len);
+        inline_len(self) as u64 + apart
     }
 }
 

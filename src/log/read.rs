@@ -282,10 +282,23 @@ impl Generation {
             && let Some(kept) = self.tier.get(spot.offset).filter(|kept| kept.key == key)
         {
             counters.tier_hits.fetch_add(1, Ordering::Relaxed);
+            counters.count_use(&kept);
             return Ok(Some(kept));
         }
         let Some(read) = self.read_spot(spot, Some(key), want, counters)? else { return Ok(None) };
+        if from == Source::Tier {
+            counters.count_use(&read);
+        }
         Ok(Some(if from == Source::Tier && want == Want::Body { self.tier.keep(read) } else { read }))
+    }
+}
+
+impl Counters {
+    /// Notes that somebody has read a value, where that decides what stays.
+    fn count_use(&self, read: &Read) {
+        if let Some(usage) = self.usage.as_ref().filter(|_| read.loc.role == Role::Value) {
+            usage.count(read.header.key_hash);
+        }
     }
 }
 

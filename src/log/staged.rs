@@ -158,6 +158,7 @@ impl Stage {
         if self.len + bytes.len() as u64 > BODY_MAX {
             return Err(Error::new(ErrorKind::TooLarge, "a body is longer than 4 GiB"));
         }
+        self.log.shared.check_size(self.len + bytes.len() as u64)?;
         self.len += bytes.len() as u64;
         while !bytes.is_empty() {
             // A body of exactly one chunk may still end here, and then needs none.

@@ -127,7 +127,8 @@ fn visited(store: &dyn Store) -> Vec<String> {
 
 /// Head, body and times come back, of whatever size.
 pub fn a_value_comes_back_as_it_was(store: &dyn Store) {
-    let times = Times { created_ms: -5, drop_after_ms: 99 };
+    // In the year 2100: a server drops what is past its time.
+    let times = Times { created_ms: -5, drop_after_ms: 4_102_444_800_000 };
     let head: Bytes = (0..=255).collect();
     let long: Bytes = vec![7; 3 << 20].into();
     for body in [Bytes::new(), head.clone(), long] {
@@ -271,11 +272,19 @@ pub fn a_staged_body_is_stored_whole(store: &dyn Store) {
     let staged = stage.finish().unwrap();
     store.commit(vec![Write::put_staged(bytes("k"), bytes("head"), &staged, TIMES, false)]).unwrap();
     assert_eq!(body(store, "k").as_deref(), Some("one, two"));
-    let mut reader = store.reader(b"k").unwrap().unwrap();
+    let old = version(store, "k").unwrap();
+    let mut reader = store.reader(b"k", old).unwrap().unwrap();
     let mut read = String::new();
     reader.read_to_string(&mut read).unwrap();
     assert_eq!(read, "one, two");
-    assert!(store.reader(b"absent").unwrap().is_none());
+    assert!(store.reader(b"absent", old).unwrap().is_none());
+    // A reader stays with what it was opened for, and none is opened for what has been replaced.
+    let mut reader = store.reader(b"k", old).unwrap().unwrap();
+    store.commit(vec![put("k", "another")]).unwrap();
+    read.clear();
+    reader.read_to_string(&mut read).unwrap();
+    assert_eq!(read, "one, two");
+    assert!(store.reader(b"k", old).unwrap().is_none());
     drop(store.stage().unwrap());
     assert_eq!(store.len().unwrap(), 1);
 }
