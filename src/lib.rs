@@ -45,9 +45,16 @@ pub mod dict;
 #[cfg(feature = "session")]
 mod entry;
 mod error;
-#[cfg(all(fuzzing, feature = "session"))]
+#[cfg(any(test, fuzzing))]
 #[doc(hidden)]
-pub mod fuzz;
+pub mod fuzz {
+    //! What the fuzz targets run.
+    #[cfg(feature = "session")]
+    pub use crate::entry::fuzz::head_decode;
+    #[cfg(all(feature = "session", any(feature = "sqlite", feature = "redis", fuzzing)))]
+    pub use crate::entry::pickle::fuzz as pickle_decode;
+    pub use crate::log::fuzz::{open_bytes, open_mutated, ops_with_crash, record_decode};
+}
 pub mod log;
 #[cfg(feature = "session")]
 mod policy;

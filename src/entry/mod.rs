@@ -4,6 +4,8 @@ pub(crate) mod base64;
 mod codec;
 #[cfg(any(feature = "sqlite", feature = "redis", fuzzing))]
 mod document;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod index;
 #[cfg(any(feature = "sqlite", feature = "redis", fuzzing))]
 mod iso;

@@ -28,7 +28,7 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    Error, Expire, Mode, Result,
+    Error, ErrorKind, Expire, Mode, Result,
     log::{self, SystemClock},
     policy::requests_cache::KeyRules,
     store::Store,
@@ -59,6 +59,7 @@ pub struct CachedSessionBuilder {
     extension: Option<String>,
     servers: Servers,
     log: log::Options,
+    compress: bool,
     pub(super) settings: Settings,
     transport: Option<Arc<dyn Transport>>,
     agent_config: Option<ureq::config::Config>,
@@ -75,6 +76,7 @@ impl CachedSessionBuilder {
             extension: None,
             servers: Servers::default(),
             log: log::Options::new(),
+            compress: false,
             settings: Settings::default(),
             transport: None,
             agent_config: None,
@@ -154,6 +156,18 @@ impl CachedSessionBuilder {
     /// [`memory_tier` of the log](crate::log::Options::memory_tier).
     pub fn memory_tier(mut self, bytes: u64) -> Self {
         self.log = self.log.memory_tier(bytes);
+        self
+    }
+
+    /// Whether the file keeps bodies compressed (zstd) where that makes them clearly smaller, with [`Backend::Log`];
+    /// other backends keep them as they are. Off unless set. Needs the feature `zstd`, else `build()` answers
+    /// [`NotBuiltIn`](crate::ErrorKind::NotBuiltIn).
+    ///
+    /// Bodies that are compressed already, by their content coding or as images, audio and video are, stay as they are.
+    /// What was stored before is read all the same; see [`compress` of the log](crate::log::Options::compress).
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.compress = compress;
+        self.log = self.log.compress(compress);
         self
     }
 
@@ -258,7 +272,6 @@ impl CachedSessionBuilder {
     /// A hit leaves them alone in [`Mode::Cache`], and sets them again in the replay modes. As cookies are credentials,
     /// they make a partition of the cache: a request with another cookie than before gets an answer of its own, unless
     /// [`partition`](Self::partition) or [`share_across_credentials`](Self::share_across_credentials) says otherwise.
-    #[cfg_attr(not(feature = "cookies"), expect(unused_mut, reason = "there is no jar in this build"))]
     pub fn cookies(mut self, keep: bool) -> Self {
         #[cfg(feature = "cookies")]
         {
@@ -402,7 +415,7 @@ impl CachedSessionBuilder {
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a setting that cannot be; what opening the file meets:
     /// [`NotALarder`](crate::ErrorKind::NotALarder), [`NewerFormat`](crate::ErrorKind::NewerFormat),
     /// [`Busy`](crate::ErrorKind::Busy), [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Io`](crate::ErrorKind::Io);
-    /// [`NotBuiltIn`](crate::ErrorKind::NotBuiltIn) for a backend whose feature is missing. A server is not asked
+    /// [`NotBuiltIn`](crate::ErrorKind::NotBuiltIn) for a backend or a setting whose feature is missing. A server is not asked
     /// before the first request.
     pub fn build(mut self) -> Result<CachedSession> {
         if let Some(error) = self.error.take() {
@@ -448,6 +461,10 @@ impl CachedSessionBuilder {
 
     /// What can never come true is a mistake.
     fn check(&self) -> Result<()> {
+        if self.compress && !cfg!(feature = "zstd") {
+            let message = "compress: this build cannot; build larder with the feature `zstd`";
+            return Err(Error::new(ErrorKind::NotBuiltIn, message));
+        }
         self.settings.delivery.check()?;
         let rules = &self.settings.rules;
         if let Some(code) = rules.codes.iter().find(|code| !(100..=999).contains(*code)) {

@@ -37,7 +37,7 @@ mod retries;
 mod scheme;
 mod send;
 mod settings;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "redis"))]
 mod shared;
 mod stream;
 mod text;

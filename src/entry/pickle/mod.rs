@@ -119,7 +119,7 @@ fn pairs(values: &Values<'_>, at: usize, name: &str) -> Option<Pairs> {
 
 /// The body of the fuzz target: any bytes give a response or a refusal, the same each time.
 #[cfg(any(test, fuzzing))]
-pub(crate) fn fuzz(data: &[u8]) {
+pub fn fuzz(data: &[u8]) {
     let read = decode_pickle(data);
     assert_eq!(read, decode_pickle(data));
     match read {

@@ -101,5 +101,5 @@ fn one_long_text_that_is_named_often_is_refused() {
 
 #[test]
 fn pickle_decode_survives_mutations() {
-    crate::log::fuzz::replay::run("pickle_decode", fuzz, |_| {});
+    crate::log::fuzz::looped::run("pickle_decode", fuzz, |_| {});
 }

@@ -1,6 +1,6 @@
 //! `larder check`: reads everything and says what is damaged.
 
-use super::{look_at, exists};
+use super::{exists, look_at};
 use crate::{args::Check, failure::Failure, output::Output};
 use larder::{
     Backend, Cache,

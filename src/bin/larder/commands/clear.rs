@@ -1,6 +1,6 @@
 //! `larder clear`: deletes everything.
 
-use super::{look_at, change};
+use super::{change, look_at};
 use crate::{args::Clear, failure::Failure, output::Output};
 use serde_json::json;
 use std::io::{self, IsTerminal, Write};

@@ -1,6 +1,6 @@
 //! `larder compact`: gives back space.
 
-use super::{change};
+use super::change;
 use crate::{
     args::Compact,
     failure::Failure,

@@ -1,6 +1,6 @@
 //! `larder copy`: from one cache into another.
 
-use super::{look_at};
+use super::look_at;
 use crate::{
     args::Copy,
     failure::Failure,

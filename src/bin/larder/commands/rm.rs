@@ -1,6 +1,6 @@
 //! `larder rm`: deletes responses.
 
-use super::{look_at, change, ls::as_json, select::Select};
+use super::{change, look_at, ls::as_json, select::Select};
 use crate::{args::Rm, failure::Failure, output::Output};
 use larder::{Cache, CacheHead};
 use serde_json::json;

@@ -1,6 +1,6 @@
 //! `larder show`: one response, whole.
 
-use super::{look_at};
+use super::look_at;
 use crate::{
     args::Show,
     base64,
