@@ -3,7 +3,7 @@
 use super::{exists, look_at};
 use crate::{args::Check, failure::Failure, output::Output};
 use larder::{
-    Backend, Cache,
+    Backend,
     log::{Log, OnDamage, Options},
 };
 use serde_json::json;
