@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method,
+    HeaderMap, HeaderValue, Method,
     header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, USER_AGENT},
 };
 use ureq::config::AutoHeaderValue;
@@ -21,10 +21,10 @@ use super::{
     client::UreqTransport,
     delivery::{Delivery, secret_value},
     environment::Environment,
+    headers::with_defaults,
     open::{Place, Servers},
-    pairs::HeaderPair,
     put_aside::PutAside,
-    request::{header, invalid, with_defaults},
+    request::invalid,
     settings::Settings,
 };
 use crate::{
@@ -230,69 +230,6 @@ impl CachedSessionBuilder {
         self
     }
 
-    /// Adds a header to every request that has none of its name.
-    pub fn header(mut self, name: impl TryInto<HeaderName>, value: impl TryInto<HeaderValue>) -> Self {
-        match header(name, value) {
-            Ok((name, value)) => drop(self.settings.headers.append(name, value)),
-            Err(error) => self.fail(invalid(error)),
-        }
-        self
-    }
-
-    /// The same for several: a [`HeaderMap`], or pairs of name and value.
-    pub fn headers<P: HeaderPair>(mut self, headers: impl IntoIterator<Item = P>) -> Self {
-        let mut last = None;
-        for pair in headers {
-            match pair.header_pair(last.as_ref()) {
-                Ok((name, value)) => {
-                    self.settings.headers.append(name.clone(), value);
-                    last = Some(name);
-                }
-                Err(error) => self.fail(invalid(error)),
-            }
-        }
-        self
-    }
-
-    /// Leaves a header out that every request would carry otherwise: `User-Agent`, `Accept` or `Accept-Encoding`.
-    pub fn remove_header(mut self, name: impl TryInto<HeaderName>) -> Self {
-        match name.try_into() {
-            Ok(name) => {
-                self.settings.headers.remove(&name);
-                self.settings.removed.push(name);
-            }
-            Err(_) => self.fail(invalid("a header name holds characters that HTTP does not allow")),
-        }
-        self
-    }
-
-    /// Keeps the cookies that answers set, those of redirects too, and sends them back as RFC 6265 says. Off unless set.
-    /// Needs the feature `cookies`.
-    ///
-    /// A hit leaves them alone in [`Mode::Cache`], and sets them again in the replay modes. As cookies are credentials,
-    /// they make a partition of the cache: a request with another cookie than before gets an answer of its own, unless
-    /// [`partition`](Self::partition) or [`share_across_credentials`](Self::share_across_credentials) says otherwise.
-    pub fn cookies(mut self, keep: bool) -> Self {
-        #[cfg(feature = "cookies")]
-        {
-            let jar = self.settings.jar.take();
-            self.settings.jar = keep.then(|| jar.unwrap_or_default());
-        }
-        #[cfg(not(feature = "cookies"))]
-        if keep {
-            let message = "cookies(true) needs the feature `cookies`, which is not compiled in";
-            self.fail(Error::new(crate::ErrorKind::NotBuiltIn, message));
-        }
-        self
-    }
-
-    /// Keeps cookies in this jar, which may hold some already and may be shared; see [`cookies`](Self::cookies).
-    #[cfg(feature = "cookies")]
-    pub fn cookie_jar(mut self, jar: super::CookieJar) -> Self {
-        self.settings.jar = Some(jar);
-        self
-    }
-
     /// Whether the environment is looked at when the session is built; yes unless set.
     ///
     /// It can name proxies ([`Proxies`](super::Proxies)), the certificates to trust ([`Verify::On`](super::Verify::On))
@@ -369,6 +306,8 @@ impl CachedSessionBuilder {
     }
 
     /// Stores and serves only responses for which this is true. What is stored and no longer passes is fetched anew.
+    ///
+    /// It sees the answer to [`send_stream`](super::RequestBuilder::send_stream) without its body, which has not come yet.
     pub fn filter(mut self, filter: impl Fn(&Response) -> bool + Send + Sync + 'static) -> Self {
         self.settings.filter = Some(Arc::new(filter));
         self
@@ -382,10 +321,53 @@ impl CachedSessionBuilder {
         self
     }
 
-    /// Sees every answer last, from the network and from the cache alike, and may change or refuse it. What it gives
-    /// back is not stored.
+    /// Adds a hook that sees every answer last, from the network and from the cache alike
+    /// ([`from_cache`](Response::from_cache) tells), and may refuse it or give back another one. What it gives back is
+    /// not stored.
+    ///
+    /// Hooks run in the order in which they were added, each with what the one before gave back; those of the request
+    /// come after those of the session. They see one answer for each `send()`, after redirects. Of a stream they see the
+    /// answer without its body, before that is read; if they give back another answer, its body takes the place of the
+    /// one that came, which is then not stored.
+    ///
+    /// ```
+    /// # use larder::{Backend, CachedSession};
+    /// # fn main() -> larder::Result<()> {
+    /// # let origin = |_: &http::Request<bytes::Bytes>| Ok(http::Response::new(Vec::new()));
+    /// use std::{thread::sleep, time::Duration};
+    ///
+    /// let session = CachedSession::builder("cache")
+    ///     .backend(Backend::Memory)
+    ///     .transport(origin)
+    ///     .on_response(|response| {
+    ///         // Be kind to the server; what comes from the cache costs it nothing.
+    ///         if !response.from_cache() {
+    ///             sleep(Duration::from_millis(10));
+    ///         }
+    ///         Ok(response)
+    ///     })
+    ///     .build()?;
+    /// # session.get("http://example.org/").send()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn on_response(mut self, hook: impl Fn(Response) -> Result<Response> + Send + Sync + 'static) -> Self {
-        self.settings.on_response = Some(Arc::new(hook));
+        self.settings.on_response.add(hook);
+        self
+    }
+
+    /// Whether identical requests that are made at the same time, from several threads, are sent once; yes unless set.
+    ///
+    /// The first one is sent. The others wait, and are answered with what it stored; if it fails or its answer may not be
+    /// stored, they are all sent at once. Requests are identical if they have the same key and the same partition. Those
+    /// that are made while the body of a [stream](super::RequestBuilder::send_stream) is being read are answered with the
+    /// same body, each at its own pace, if all of their headers are the same too and less than 4 MiB of it was read or
+    /// somebody follows already; else they are sent. What is shared and larger than that goes through a temporary file.
+    ///
+    /// A wait ends with the time-out of whoever waits: with the total an error, with those to connect and between two
+    /// reads the request is sent after all.
+    pub fn single_flight(mut self, single_flight: bool) -> Self {
+        self.settings.single_flight = single_flight;
         self
     }
 
@@ -505,7 +487,7 @@ impl CachedSessionBuilder {
         Ok((store, put_aside))
     }
 
-    fn fail(&mut self, error: Error) {
+    pub(super) fn fail(&mut self, error: Error) {
         self.error.get_or_insert(error);
     }
 }

@@ -17,7 +17,7 @@ pub use walkers::{CacheHead, Responses};
 use crate::{
     Error, ErrorKind, Result,
     entry::{Key, StoredResponse, UrlEntry, foreign, foreign_digest},
-    log::{Clock, Staged},
+    log::{Clock, Staged, Version},
     policy::{
         key::{self, Asked, Identity},
         partition::Partitions,
@@ -30,7 +30,7 @@ use plan::Plan;
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -85,6 +85,8 @@ struct Inner {
     hits: AtomicU64,
     misses: AtomicU64,
     errors: AtomicU64,
+    /// Responses whose bodies could not be read, and that could not be deleted either.
+    condemned: Mutex<Vec<(Key, Version)>>,
 }
 
 /// Counts and sizes of a cache.
@@ -120,6 +122,7 @@ impl Cache {
                 hits: AtomicU64::new(0),
                 misses: AtomicU64::new(0),
                 errors: AtomicU64::new(0),
+                condemned: Mutex::default(),
             }),
         })
     }
@@ -329,6 +332,32 @@ impl Cache {
     /// Stores redirects, first asked first, the last of which led to what is stored under `to` already.
     pub(crate) fn save_hops(&self, hops: &[StoredResponse], to: Key) -> Result<()> {
         self.change(|plan| if plan.is_there(to)? { plan.put_hops(hops, to) } else { Ok(()) })
+    }
+
+    /// Deletes a response whose body turned out to be unreadable, unless it has been written since; if it cannot be
+    /// deleted, this handle and its clones remember it.
+    pub(crate) fn condemn(&self, key: Key, version: Version) -> Result<()> {
+        const REMEMBERED_MAX: usize = 1024;
+        let deleted = self.change(|plan| plan.delete_version(key, version));
+        if deleted.is_err() {
+            let mut condemned = self.condemned();
+            if condemned.len() < REMEMBERED_MAX && !condemned.contains(&(key, version)) {
+                condemned.push((key, version));
+            }
+        }
+        match deleted {
+            Err(error) if error.kind() != ErrorKind::ReadOnly => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether its body is known to be unreadable.
+    pub(crate) fn is_condemned(&self, key: Key, version: Version) -> bool {
+        self.condemned().contains(&(key, version))
+    }
+
+    fn condemned(&self) -> MutexGuard<'_, Vec<(Key, Version)>> {
+        self.inner.condemned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn store(&self) -> &dyn Store {

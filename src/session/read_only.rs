@@ -4,7 +4,7 @@ use std::{ops::ControlFlow, path::Path, sync::Arc};
 
 use crate::{
     Error, ErrorKind, Result,
-    log::{Entry, Head, Write},
+    log::{Entry, Head, Version, Write},
     store::{BodyReader, Store, StoreStats, Visitor},
 };
 
@@ -27,6 +27,10 @@ impl Store for ReadOnly {
 
     fn commit(&self, _writes: Vec<Write>) -> Result<()> {
         Err(refused())
+    }
+
+    fn reader(&self, key: &[u8], version: Version) -> Result<Option<Box<dyn BodyReader>>> {
+        self.0.reader(key, version)
     }
 
     fn visit(&self, each: Visitor<'_>) -> Result<()> {
@@ -63,10 +67,6 @@ impl Store for ReadOnly {
 
     fn is_atomic(&self) -> bool {
         self.0.is_atomic()
-    }
-
-    fn reader(&self, key: &[u8]) -> Result<Option<Box<dyn BodyReader>>> {
-        self.0.reader(key)
     }
 
     fn unsound_reads(&self) -> u64 {

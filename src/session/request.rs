@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method,
-    header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, USER_AGENT},
+    HeaderMap, HeaderName, Method,
+    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE},
 };
 use serde::Serialize;
 use url::Url;
@@ -13,17 +13,17 @@ use url::Url;
 use super::{
     Body, CachedSession, Response, ResponseStream, Timeout,
     auth::Auth,
-    basic, codings,
+    basic,
     delivery::{Delivery, secret_value},
     dress::Extra,
+    headers::{join_cookies, with_defaults},
+    hooks::Hooks,
     multipart::Form,
-    pairs::{HeaderPair, TextPair},
+    pairs::TextPair,
     params::Params,
     settings::Settings,
 };
 use crate::{Error, ErrorKind, Expire, Result, policy::redact};
-
-const AGENT: &str = concat!("larder/", env!("CARGO_PKG_VERSION"));
 
 /// A request that is about to be looked up or sent, as [`key_fn`](super::CachedSessionBuilder::key_fn) sees it.
 ///
@@ -124,6 +124,7 @@ pub(super) struct Options {
     pub(super) only_if_cached: bool,
     pub(super) no_store: bool,
     pub(super) delivery: Option<Box<Delivery>>,
+    pub(super) on_response: Hooks,
 }
 
 /// Builds a request; [`send`](Self::send) sends it or serves it from the cache.
@@ -178,58 +179,6 @@ impl RequestBuilder {
             options: Options::default(),
             error,
         }
-    }
-
-    /// Adds a header; a name may be added more than once. It replaces the session's headers of that name.
-    pub fn header(mut self, name: impl TryInto<HeaderName>, value: impl TryInto<HeaderValue>) -> Self {
-        match header(name, value) {
-            Ok((name, value)) => drop(self.headers.append(name, value)),
-            Err(error) => self.fail(error),
-        }
-        self
-    }
-
-    /// Adds headers: a [`HeaderMap`], or pairs of name and value, each by value or by reference.
-    pub fn headers<P: HeaderPair>(mut self, headers: impl IntoIterator<Item = P>) -> Self {
-        let mut last = None;
-        for pair in headers {
-            match pair.header_pair(last.as_ref()) {
-                Ok((name, value)) => {
-                    self.headers.append(name.clone(), value);
-                    last = Some(name);
-                }
-                Err(error) => self.fail(error),
-            }
-        }
-        self
-    }
-
-    /// Leaves a header out that the session, or every session, would add.
-    pub fn remove_header(mut self, name: impl TryInto<HeaderName>) -> Self {
-        match name.try_into() {
-            Ok(name) => {
-                self.headers.remove(&name);
-                self.removed.push(name);
-            }
-            Err(_) => self.fail("a header name holds characters that HTTP does not allow".to_owned()),
-        }
-        self
-    }
-
-    /// Adds cookies for this request, as pairs of name and value; they go before those of the session's jar of the same
-    /// names. Nothing of them is kept, and a redirect to another host does not take them along.
-    ///
-    /// A request has one `Cookie` header. If the caller gives one by [`header`](Self::header), these are put behind it,
-    /// and those of the jar stay out.
-    pub fn cookies<P: TextPair>(mut self, cookies: impl IntoIterator<Item = P>) -> Self {
-        for cookie in cookies {
-            let (name, value) = cookie.text_pair();
-            if name.is_empty() || name.contains(['=', ';']) || value.contains(';') {
-                self.fail("the name or value of a cookie holds a character that would end it".to_owned());
-            }
-            self.cookies.push((name.to_owned(), value.to_owned()));
-        }
-        self
     }
 
     /// Sets the body. It is part of the cache key if the request takes part in the cache; see [`Body`].
@@ -311,6 +260,13 @@ impl RequestBuilder {
         self
     }
 
+    /// Adds a hook that sees the answer after those of the session; see
+    /// [`CachedSessionBuilder::on_response`](super::CachedSessionBuilder::on_response).
+    pub fn on_response(mut self, hook: impl Fn(Response) -> Result<Response> + Send + Sync + 'static) -> Self {
+        self.options.on_response.add(hook);
+        self
+    }
+
     /// Serves the request from the cache, or sends it; the body is read to its end.
     ///
     /// # Errors
@@ -327,8 +283,8 @@ impl RequestBuilder {
 
     /// Sends the request, or answers it from the cache, up to the head of the answer; the body is then read in pieces.
     ///
-    /// A miss is stored when its body has been read to the end, see [`ResponseStream`]. A filter is asked before the
-    /// body has come, and [`on_response`](super::CachedSessionBuilder::on_response) is not called.
+    /// A miss is stored when its body has been read to the end, see [`ResponseStream`]. A filter is asked, and hooks are
+    /// called, before the body has come: they see an answer without one.
     ///
     /// # Errors
     /// As [`send`](Self::send), but for what concerns the body: that is an error of reading it.
@@ -356,7 +312,7 @@ impl RequestBuilder {
         self.options.delivery.get_or_insert_default()
     }
 
-    fn fail(&mut self, error: String) {
+    pub(super) fn fail(&mut self, error: String) {
         self.error.get_or_insert(error);
     }
 }
@@ -454,35 +410,6 @@ fn complete(parts: Parts, settings: &Settings) -> Result<Request> {
     Ok(request)
 }
 
-/// The headers of a request together with those of the session that it has none of, and those of every session.
-pub(super) fn with_defaults(mut headers: HeaderMap, settings: &Settings, removed: &[HeaderName]) -> HeaderMap {
-    let own: Vec<HeaderName> = headers.keys().cloned().collect();
-    for (name, value) in settings.headers.iter().filter(|(name, _)| !own.contains(name) && !removed.contains(name)) {
-        headers.append(name.clone(), value.clone());
-    }
-    let defaults = [(USER_AGENT, AGENT), (ACCEPT, "*/*"), (ACCEPT_ENCODING, codings::ACCEPT_ENCODING)];
-    for (name, value) in defaults {
-        if !removed.contains(&name) && !settings.removed.contains(&name) {
-            headers.entry(name).or_insert(HeaderValue::from_static(value));
-        }
-    }
-    for name in [AUTHORIZATION, COOKIE] {
-        headers.get_mut(name).into_iter().for_each(|value| value.set_sensitive(true));
-    }
-    headers
-}
-
-/// Makes several `Cookie` headers the one that a request may have (RFC 6265, 5.4).
-fn join_cookies(headers: &mut HeaderMap) {
-    let all: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if all.len() > 1
-        && let Ok(mut one) = HeaderValue::from_bytes(&all.join(&b"; "[..]))
-    {
-        one.set_sensitive(true);
-        headers.insert(COOKIE, one);
-    }
-}
-
 /// Turns `user:password@` of the URL into the header that it stands for.
 pub(super) fn take_userinfo(request: &mut Request) {
     if request.url.username().is_empty() && request.url.password().is_none() {
@@ -499,16 +426,6 @@ pub(super) fn take_userinfo(request: &mut Request) {
     {
         Arc::make_mut(&mut request.headers).entry(AUTHORIZATION).or_insert(value);
     }
-}
-
-pub(super) fn header(
-    name: impl TryInto<HeaderName>,
-    value: impl TryInto<HeaderValue>,
-) -> Result<(HeaderName, HeaderValue), String> {
-    let name = name.try_into().map_err(|_| "a header name holds characters that HTTP does not allow".to_owned())?;
-    let value =
-        value.try_into().map_err(|_| format!("the value of the header {name} holds a line break or the like"))?;
-    Ok((name, value))
 }
 
 pub(super) fn invalid(message: impl Into<String>) -> Error {

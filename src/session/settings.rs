@@ -6,13 +6,13 @@ use http::{HeaderMap, HeaderName};
 use url::Url;
 
 use super::{
-    KeyScheme, Request, Response, Serializer, Timeout, cache::PartitionBy, delivery::Delivery, environment::Environment,
+    KeyScheme, Request, Response, Serializer, Timeout, cache::PartitionBy, delivery::Delivery,
+    environment::Environment, hooks::Hooks,
 };
-use crate::{Error, Result, policy::exchange::Rules};
+use crate::{Error, policy::exchange::Rules};
 
 pub(super) type Filter = Arc<dyn Fn(&Response) -> bool + Send + Sync>;
 pub(super) type KeyFn = Arc<dyn Fn(&Request) -> String + Send + Sync>;
-pub(super) type OnResponse = Arc<dyn Fn(Response) -> Result<Response> + Send + Sync>;
 pub(super) type OnStoreError = Arc<dyn Fn(&Error) + Send + Sync>;
 
 /// Redirects that are followed unless the caller says otherwise, as `requests` does.
@@ -21,6 +21,7 @@ const MAX_BODY: u64 = 1 << 30;
 
 /// Everything that `send()` looks at; the place of the store is not part of it.
 #[derive(Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(super) struct Settings {
     pub(super) rules: Rules,
     pub(super) timeout: Timeout,
@@ -46,7 +47,8 @@ pub(super) struct Settings {
     pub(super) strict: bool,
     pub(super) filter: Option<Filter>,
     pub(super) key_fn: Option<KeyFn>,
-    pub(super) on_response: Option<OnResponse>,
+    pub(super) on_response: Hooks,
+    pub(super) single_flight: bool,
     pub(super) on_store_error: Option<OnStoreError>,
 }
 
@@ -75,7 +77,8 @@ impl Default for Settings {
             strict: false,
             filter: None,
             key_fn: None,
-            on_response: None,
+            on_response: Hooks::default(),
+            single_flight: true,
             on_store_error: None,
         }
     }

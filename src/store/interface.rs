@@ -2,7 +2,7 @@
 
 use crate::{
     Result,
-    log::{Entry, Head, Staged, Write},
+    log::{Entry, Head, Staged, Version, Write},
 };
 use std::{fmt, io, ops::ControlFlow, path::Path};
 
@@ -70,15 +70,17 @@ pub trait Store: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Opens the body of the value under a key, to be read piece by piece; `None` if there is no value. Aliases are not
-    /// followed.
+    /// Opens the body of the value under a key, to be read piece by piece, if the value is still of this version; `None`
+    /// if it has been written or deleted since, or cannot be read. Aliases are not followed.
+    ///
+    /// All of it is read from that version, whatever is written while it is read.
     ///
     /// The default reads it whole.
     ///
     /// # Errors
     /// As [`entry`](Store::entry).
-    fn reader(&self, key: &[u8]) -> Result<Option<Box<dyn BodyReader>>> {
-        let entry = self.entry(key)?.filter(|entry| entry.alias_to.is_none());
+    fn reader(&self, key: &[u8], version: Version) -> Result<Option<Box<dyn BodyReader>>> {
+        let entry = self.entry(key)?.filter(|entry| entry.alias_to.is_none() && entry.version == version);
         Ok(entry.map(|entry| Box::new(io::Cursor::new(entry.body)) as Box<dyn BodyReader>))
     }
 

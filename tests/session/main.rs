@@ -3,19 +3,30 @@
 //! Promises that do not depend on where responses are kept are tested in memory and in a file.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+#![expect(dead_code, reason = "other tests use what these have no use for")]
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod authentication;
 mod bodies;
 mod caching;
+mod cookies;
 mod credentials;
 mod disabled;
 mod failing;
+mod global;
+mod hooks;
+mod middleware;
 mod offline;
+mod parameters;
 mod redirects;
 mod requests;
+mod retries;
+mod sent_bodies;
 mod settings;
+mod sharing;
+mod streaming;
 mod streams;
 
 use larder::{Backend, CachedSession, CachedSessionBuilder};

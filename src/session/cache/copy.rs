@@ -8,7 +8,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Result,
     entry::{Key, StoredResponse, decode_response, foreign, is_alias_head, to_ms},
-    log::Staged,
+    log::{Staged, Version},
     policy::{
         key::{Asked, Identity, digest},
         partition,
@@ -203,7 +203,7 @@ impl Cache {
         } else {
             (report.copied, report.bytes) = (1, head.body_len);
             if head.body_len > WHOLE_MAX {
-                staged = Some(self.stage_from(other, key)?);
+                staged = Some(self.stage_from(other, key, head.version)?);
             } else {
                 let Some(entry) = other.store().entry(key.as_bytes())? else { return Err(unreadable(key)) };
                 body = entry.body;
@@ -320,8 +320,8 @@ impl Cache {
     }
 
     /// The body of another cache's response, staged in this store.
-    fn stage_from(&self, other: &Cache, key: Key) -> Result<Staged> {
-        let reader = other.store().reader(key.as_bytes())?.ok_or_else(|| unreadable(key))?;
+    fn stage_from(&self, other: &Cache, key: Key, version: Version) -> Result<Staged> {
+        let reader = other.store().reader(key.as_bytes(), version)?.ok_or_else(|| unreadable(key))?;
         let mut stage = self.store().stage()?;
         io::copy(&mut { reader }, &mut stage).map_err(|error| match error.downcast::<Error>() {
             Ok(error) => error,

@@ -165,6 +165,16 @@ impl<'a> Plan<'a> {
         Ok(true)
     }
 
+    /// Deletes a response, and every alias that leads there, if it is still of this version.
+    pub(super) fn delete_version(&mut self, key: Key, version: Version) -> Result<bool> {
+        if self.store.head(key.as_bytes())?.is_none_or(|head| head.version != version) {
+            return Ok(false);
+        }
+        // What is written from now on is another version, and the batch is made anew.
+        self.expect(key, version);
+        self.delete(key, |_| true)
+    }
+
     /// Applies the batch, all or nothing. `Conflict` if something read for it has changed.
     pub(super) fn commit(mut self) -> Result<()> {
         self.urls.finish(self.now_ms, &mut self.writes)?;

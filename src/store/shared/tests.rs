@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     dict::MemoryDict,
-    entry::{decode_response, foreign_digest},
+    entry::{StoredResponse, decode_response, foreign_digest},
     log::{SystemClock, Times},
     policy::requests_cache::KeyRules,
     session::cache::{Cache, Whose, With},
@@ -78,7 +78,13 @@ fn url(path: &str) -> String {
 
 fn key_of(url: &str) -> Option<[u8; 8]> {
     let headers = HeaderMap::new();
-    KeyRules::default().key(&crate::policy::requests_cache::Keyed { method: "GET", url, headers: &headers, body: b"", verify: true })
+    KeyRules::default().key(&crate::policy::requests_cache::Keyed {
+        method: "GET",
+        url,
+        headers: &headers,
+        body: b"",
+        verify: true,
+    })
 }
 
 fn hex(path: &str) -> String {
@@ -145,7 +151,8 @@ fn expiry_is_reset_in_rows_with_redirects_too() {
     dicts.responses.remove(hex("/c").as_bytes()).unwrap();
     let soon = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
     assert_eq!(dicts.cache().reset_expiration(soon).unwrap(), 1);
-    let row: serde_json::Value = serde_json::from_slice(&dicts.responses.get(hex("/a").as_bytes()).unwrap().unwrap()).unwrap();
+    let row: serde_json::Value =
+        serde_json::from_slice(&dicts.responses.get(hex("/a").as_bytes()).unwrap().unwrap()).unwrap();
     assert!(row["expires"].is_string());
     assert_eq!(row["history"].as_array().unwrap().len(), 2);
     assert_eq!(dicts.history("/a"), Some(vec![302, 301]));
@@ -175,7 +182,8 @@ fn damage_is_a_miss_and_counted_and_lists_stand_apart() {
     }
     let store = dicts.store();
     let key = Bytes::from_static(b"u-list");
-    let put = Write::Put { key: key.clone(), head: "head".into(), body: Bytes::new(), times: Times::kept(0), aux: true };
+    let put =
+        Write::Put { key: key.clone(), head: "head".into(), body: Bytes::new(), times: Times::kept(0), aux: true };
     store.commit(vec![put]).unwrap();
     assert_eq!(&store.entry(&key).unwrap().unwrap().head[..], b"head");
     assert_eq!(dicts.responses.len().unwrap(), 2, "Python sees nothing of it");

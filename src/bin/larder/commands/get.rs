@@ -2,7 +2,7 @@
 
 use super::show::{body, headers};
 use crate::{args::Get, config::Config, failure::Failure, output::Output, span::shown};
-use larder::{Mode, Response, ResponseStream};
+use larder::{Mode, ResponseStream};
 use serde_json::{Value, json};
 use std::{
     fmt::Write as _,
@@ -127,7 +127,7 @@ fn read_failed(error: io::Error) -> Failure {
         .map_or_else(|error| Failure::Io("read the body".to_owned(), error), Failure::Library)
 }
 
-fn tell(response: &Response) {
+fn tell(response: &ResponseStream) {
     let from = if response.from_cache() { "from the cache" } else { "from the origin" };
     let mut line = format!("larder: {} {from}", response.status().as_u16());
     for hop in response.history() {
@@ -138,7 +138,7 @@ fn tell(response: &Response) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-fn as_json(response: &Response) -> Value {
+fn as_json(response: &ResponseStream) -> Value {
     json!({
         "status": response.status().as_u16(),
         "reason": response.reason(),
