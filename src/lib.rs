@@ -45,6 +45,14 @@ pub mod dict;
 #[cfg(feature = "session")]
 mod entry;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz {
+    //! What the fuzz targets run.
+    #[cfg(feature = "session")]
+    pub use crate::entry::fuzz::head_decode;
+    pub use crate::log::fuzz::{open_bytes, open_mutated, ops_with_crash, record_decode};
+}
 pub mod log;
 #[cfg(feature = "session")]
 mod policy;

@@ -1,6 +1,8 @@
 //! Stored responses, the bookkeeping that finds them by URL, and the bytes of both.
 
 mod codec;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod index;
 mod key;
 mod response;

@@ -3,12 +3,13 @@
 use super::{
     generation::{Generation, folder_of},
     plant::{Bug, planted},
+    sync::MutexGuard,
 };
 use crate::{Error, ErrorKind, Result, log::disk::Disk};
 use std::{
     io,
     path::Path,
-    sync::{MutexGuard, PoisonError, atomic::Ordering},
+    sync::{PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -77,8 +78,11 @@ impl Generation {
         state.waiting_since = None;
         drop(state);
         // Read before the sync: what is appended while it runs may miss it.
-        let covered = self.seen();
+        let mut covered = self.seen();
         let mut result = self.file.sync_data();
+        if planted(Bug::SyncCoversLate) {
+            covered = self.seen();
+        }
         if planted(Bug::SyncRetried) && result.is_err() {
             result = self.file.sync_data();
         }
@@ -95,7 +99,7 @@ impl Generation {
                 Err(error)
             }
         };
-        if state.waiting > 0 {
+        if state.waiting > 0 && !planted(Bug::SyncUntold) {
             self.sync_done.notify_all();
         }
         outcome.map(|()| state)

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{Error, ErrorKind, Result};
 use std::{
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -63,8 +63,15 @@ impl Shared {
         let header = new_header(&self.env, old.header.file_id, Some(old.header.hash_key))?;
         new.begin(&header)?;
         let mut copier = Copier::new(&self.env, &self.path, &self.counters, &old, &new, header);
+        let mut evicted = 0;
         if keep != Keep::Nothing {
+            let uses = self.uses(&old);
+            copier.makes_room = self.is_over(&old);
+            copier.evicted = self.evictions(&old, &uses)?;
+            evicted = copier.evicted.len() as u64;
             copier.copy_live(self.drop_before(&old))?;
+            let uses = if evicted > 0 { uses.aged() } else { uses };
+            copier.write_touch(&uses.without(|hash| copier.evicted.contains(&hash)))?;
             copier.copy_appended_until_short()?;
             copier.flush()?;
             // Most of the data reaches the medium here, while writers go on.
@@ -84,7 +91,12 @@ impl Shared {
         if !planted(Bug::CompactUnsynced) {
             new.sync()?;
         }
-        self.replace(&guard, new, header, slots, view).map(|()| true)
+        self.replace(&guard, new, header, slots, view)?;
+        self.counters.evicted.fetch_add(evicted, Ordering::Relaxed);
+        if let Some(usage) = &self.counters.usage {
+            usage.forget();
+        }
+        Ok(true)
     }
 
     /// Puts the new file in the place of the locked old one.

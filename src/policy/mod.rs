@@ -1,5 +1,6 @@
 //! What may be served and stored, and under which key: pure functions of request, response, settings and time.
 
+pub(crate) mod compressed;
 pub(crate) mod exchange;
 mod expire;
 mod json;

@@ -28,7 +28,7 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    Error, Expire, Mode, Result,
+    Error, ErrorKind, Expire, Mode, Result,
     log::{self, SystemClock},
     store::Store,
 };
@@ -58,6 +58,7 @@ pub struct CachedSessionBuilder {
     extension: Option<String>,
     servers: Servers,
     log: log::Options,
+    compress: bool,
     pub(super) settings: Settings,
     transport: Option<Arc<dyn Transport>>,
     agent_config: Option<ureq::config::Config>,
@@ -74,6 +75,7 @@ impl CachedSessionBuilder {
             extension: None,
             servers: Servers::default(),
             log: log::Options::new(),
+            compress: false,
             settings: Settings::default(),
             transport: None,
             agent_config: None,
@@ -153,6 +155,18 @@ impl CachedSessionBuilder {
     /// [`memory_tier` of the log](crate::log::Options::memory_tier).
     pub fn memory_tier(mut self, bytes: u64) -> Self {
         self.log = self.log.memory_tier(bytes);
+        self
+    }
+
+    /// Whether the file keeps bodies compressed (zstd) where that makes them clearly smaller, with [`Backend::Log`];
+    /// other backends keep them as they are. Off unless set. Needs the feature `zstd`, else `build()` answers
+    /// [`NotBuiltIn`](crate::ErrorKind::NotBuiltIn).
+    ///
+    /// Bodies that are compressed already, by their content coding or as images, audio and video are, stay as they are.
+    /// What was stored before is read all the same; see [`compress` of the log](crate::log::Options::compress).
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.compress = compress;
+        self.log = self.log.compress(compress);
         self
     }
 
@@ -325,7 +339,7 @@ impl CachedSessionBuilder {
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a setting that cannot be; what opening the file meets:
     /// [`NotALarder`](crate::ErrorKind::NotALarder), [`NewerFormat`](crate::ErrorKind::NewerFormat),
     /// [`Busy`](crate::ErrorKind::Busy), [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Io`](crate::ErrorKind::Io);
-    /// [`NotBuiltIn`](crate::ErrorKind::NotBuiltIn) for a backend whose feature is missing. A server is not asked
+    /// [`NotBuiltIn`](crate::ErrorKind::NotBuiltIn) for a backend or a setting whose feature is missing. A server is not asked
     /// before the first request.
     pub fn build(mut self) -> Result<CachedSession> {
         if let Some(error) = self.error.take() {
@@ -335,6 +349,9 @@ impl CachedSessionBuilder {
         // A recording is replayed as it is: whatever happens, it stays that way.
         self.settings.read_only |= self.settings.rules.mode == Mode::Offline;
         self.take_environment();
+        let settings = &self.settings;
+        self.settings.plain =
+            settings.delivery.is_plain() && settings.environment.netrc.is_none() && !settings.has_jar();
         self.settings.plain_headers = Arc::new(with_defaults(HeaderMap::new(), &self.settings, &[]));
         let (store, put_aside) = self.open()?;
         let cache = Cache::new(store, Arc::new(SystemClock))?;
@@ -370,6 +387,10 @@ impl CachedSessionBuilder {
 
     /// What can never come true is a mistake.
     fn check(&self) -> Result<()> {
+        if self.compress && !cfg!(feature = "zstd") {
+            let message = "compress: this build cannot; build larder with the feature `zstd`";
+            return Err(Error::new(ErrorKind::NotBuiltIn, message));
+        }
         self.settings.delivery.check()?;
         let rules = &self.settings.rules;
         if let Some(code) = rules.codes.iter().find(|code| !(100..=999).contains(*code)) {

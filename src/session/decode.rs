@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_deflate_body_that_is_cut_short_is_an_error() {
-        let text: Vec<u8> = (0..50_000_u32).flat_map(|n| n.to_be_bytes()).collect();
+        let text: Vec<u8> = (0..50_000_u32).flat_map(u32::to_be_bytes).collect();
         for wire in [zlib(&text), raw(&text)] {
             for end in [1, 10, wire.len() / 2, wire.len() - 1] {
                 let error = decode(&Bytes::copy_from_slice(&wire[..end]), "deflate", 1 << 30, None).unwrap_err();
@@ -213,8 +213,9 @@ mod tests {
     #[cfg(feature = "zstd")]
     fn zstd_is_undone_frame_by_frame_and_a_cut_is_an_error() {
         let frame = |text: &[u8]| zstd::encode_all(text, 3).unwrap();
-        let wire = [frame(b"abc"), frame(&[7; 300_000])].concat();
-        let whole = [&b"abc"[..], &[7; 300_000]].concat();
+        let sevens = vec![7; 300_000];
+        let wire = [frame(b"abc"), frame(&sevens)].concat();
+        let whole = [&b"abc"[..], &sevens].concat();
         assert_eq!(decoded(wire.clone(), "zstd"), (whole, String::new()));
         assert_eq!(decoded(gzip(&frame(b"abc")), "zstd, gzip").0, b"abc");
         for end in [1, 4, wire.len() - 1] {

@@ -82,17 +82,60 @@ impl Place<'_> {
         Err(not_built_in("sqlite"))
     }
 
+    #[cfg(feature = "redis")]
+    fn open_redis(&self, url: Option<&str>) -> Result<Arc<dyn Store>> {
+        use crate::dict::{RedisConnections, RedisOptions};
+
+        let mut options = RedisOptions::new();
+        if let Some(limit) = self.servers.timeout {
+            options = options.timeout(limit);
+        }
+        if let Some(size) = self.servers.pool_size {
+            options = options.pool_size(size.try_into().unwrap_or(usize::MAX));
+        }
+        let connections = RedisConnections::open(url.unwrap_or("redis://127.0.0.1:6379/0"), &options)?;
+        Ok(Arc::new(crate::store::DictStore::redis(connections, &self.last_of_name()?)))
+    }
+
+    /// What the cache is called on a server: the last component of its name.
+    #[cfg(any(feature = "redis", feature = "mongodb"))]
+    fn last_of_name(&self) -> Result<String> {
+        let name = self.name.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+        name.ok_or_else(|| {
+            let message = "the name of a cache on a server is text without slashes at its end, such as `cache`";
+            Error::new(ErrorKind::InvalidInput, message).with_path(self.name)
+        })
+    }
+
+    #[cfg(not(feature = "redis"))]
     #[expect(clippy::unused_self, reason = "with the feature it is used")]
     fn open_redis(&self, _url: Option<&str>) -> Result<Arc<dyn Store>> {
         Err(not_built_in("redis"))
     }
 
+    #[cfg(feature = "mongodb")]
+    fn open_mongo(&self, uri: Option<&str>) -> Result<Arc<dyn Store>> {
+        use crate::dict::{MongoConnections, MongoOptions};
+
+        let mut options = MongoOptions::new();
+        if let Some(limit) = self.servers.timeout {
+            options = options.timeout(limit);
+        }
+        if let Some(size) = self.servers.pool_size {
+            options = options.pool_size(size);
+        }
+        let connections = MongoConnections::open(uri.unwrap_or("mongodb://127.0.0.1:27017"), &options)?;
+        Ok(Arc::new(crate::store::DictStore::mongo(connections, &self.last_of_name()?)?))
+    }
+
+    #[cfg(not(feature = "mongodb"))]
     #[expect(clippy::unused_self, reason = "with the feature it is used")]
     fn open_mongo(&self, _uri: Option<&str>) -> Result<Arc<dyn Store>> {
         Err(not_built_in("mongodb"))
     }
 }
 
+#[cfg(not(all(feature = "sqlite", feature = "redis", feature = "mongodb")))]
 fn not_built_in(backend: &str) -> Error {
     let message = format!(
         "the backend {backend} is not part of this build; add the feature `{backend}` of larder, or use log or memory"

@@ -64,6 +64,8 @@ pub(super) struct Hop<'a> {
     pub(super) request: &'a Request,
     /// Without what is added for this hop alone.
     pub(super) bare: &'a Request,
+    /// Whether nobody knows where the answer would come from.
+    pub(super) unverified: bool,
     pub(super) asked: Asked,
     pub(super) cached: bool,
 }
@@ -122,11 +124,14 @@ impl<'a> Course<'a> {
     /// One hop: from the cache with all that follows there, or from the network.
     fn step(&mut self, request: &Request) -> Result<Step> {
         let bare = request;
-        let dressed = self.dress(bare)?;
-        let request = &*dressed.request;
+        let dressed = if self.is_plain(bare) { None } else { Some(self.dress(bare)?) };
+        let request = dressed.as_ref().map_or(bare, |dressed| &dressed.request);
         let mut asked = Asked::parsed(request.method.as_str(), &request.url, &request.headers, &request.body)?;
-        self.count_credentials(&mut asked, &dressed);
-        let mut hop = Hop { request, bare, asked, cached: true };
+        if let Some(dressed) = &dressed {
+            self.count_credentials(&mut asked, dressed);
+        }
+        let unverified = dressed.is_some() && self.is_unverified(request);
+        let mut hop = Hop { request, bare, unverified, asked, cached: true };
         if let Some(key_fn) = &self.settings.key_fn {
             hop.asked.name(&key_fn(request));
         }
@@ -183,7 +188,7 @@ impl<'a> Course<'a> {
         } else {
             self.tolerate(cache.partition(asked, by))?.unwrap_or(false)
         };
-        if self.is_unverified(hop.request) {
+        if hop.unverified {
             asked.identity.partition = Some(partition::unverified(asked.identity.partition));
         }
         Ok(may)

@@ -64,6 +64,12 @@ pub trait Store: fmt::Debug + Send + Sync {
         Ok(Box::new(InMemory(Vec::new())))
     }
 
+    /// Whether [`commit`](Store::commit) compresses bodies, and takes a [`PutStaged`](Write::PutStaged) with a body in
+    /// memory that is [to stay as it is](Staged::as_it_is). The default says no.
+    fn compresses(&self) -> bool {
+        false
+    }
+
     /// Opens the body of the value under a key, to be read piece by piece; `None` if there is no value. Aliases are not
     /// followed.
     ///

@@ -62,6 +62,10 @@ impl Store for LogStore {
         Ok(Box::new(self.log.stage()?))
     }
 
+    fn compresses(&self) -> bool {
+        self.log.compresses()
+    }
+
     fn reader(&self, key: &[u8]) -> Result<Option<Box<dyn BodyReader>>> {
         // The log would follow an alias.
         if self.log.head(key)?.is_none_or(|head| head.alias_to.is_some()) {

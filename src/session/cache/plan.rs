@@ -5,7 +5,7 @@ use crate::{
     Result,
     entry::{ALIAS_HEAD, Key, StoredResponse, UrlEntry, decode_response, encode_response, to_ms},
     log::{Head, Staged, Times, Version, Write},
-    policy::key::Identity,
+    policy::{compressed::is_compressed, key::Identity},
     store::Store,
 };
 use bytes::Bytes;
@@ -95,6 +95,10 @@ impl<'a> Plan<'a> {
         let (times, head, aux) = (times(response), encode_response(response)?, false);
         self.writes.push(match staged {
             Some(body) => Write::put_staged(key.to_bytes(), head, body, times, aux),
+            None if self.store.compresses() && is_compressed(&response.coding, &response.headers) => {
+                let body = Staged::from_bytes(response.body.clone()).as_it_is();
+                Write::PutStaged { key: key.to_bytes(), head, body, times, aux }
+            }
             None => Write::Put { key: key.to_bytes(), head, body: response.body.clone(), times, aux },
         });
         self.list(&identity, key)?;
