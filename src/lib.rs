@@ -35,6 +35,11 @@
 //! * `session` (default): everything that knows HTTP. Without it, [`log`] builds alone.
 //! * `tls` (default): `https://`, through rustls.
 //! * `gzip` (default): undoes the content codings gzip and deflate.
+//! * `cookies`: a jar of cookies ([RFC 6265](https://www.rfc-editor.org/rfc/rfc6265)).
+//! * `multipart`: forms with files.
+//! * `digest`: digest authentication.
+//! * `socks`: SOCKS proxies.
+//! * `tracing`: warns of servers that are not verified.
 
 // The examples of the README are tests like all others.
 #[cfg(all(doctest, feature = "session"))]

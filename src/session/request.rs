@@ -337,7 +337,7 @@ fn prepare(builder: RequestBuilder) -> Result<(CachedSession, Request, Options)>
         own.check()?;
         auth.clone_from(&own.auth);
     }
-    let plain = Request { method, url, headers: Arc::default(), body: Bytes::new(), extra: None };
+    let plain = Request { method, url, headers: Arc::clone(&settings.plain_headers), body: Bytes::new(), extra: None };
     let request = complete(plain, headers, body.map(|body| *body), rare, auth, settings)?;
     Ok((session, request, options))
 }
@@ -353,7 +353,8 @@ impl fmt::Debug for RequestBuilder {
 pub(super) fn from_http<B: Into<Body>>(request: http::Request<B>, settings: &Settings) -> Result<Request> {
     let (parts, body) = request.into_parts();
     let url = parse_url(&parts.uri.to_string())?;
-    let plain = Request { method: parts.method, url, headers: Arc::default(), body: Bytes::new(), extra: None };
+    let plain_headers = Arc::clone(&settings.plain_headers);
+    let plain = Request { method: parts.method, url, headers: plain_headers, body: Bytes::new(), extra: None };
     complete(plain, parts.headers, Some(body.into()), None, None, settings)
 }
 
@@ -368,7 +369,8 @@ pub(super) fn parse_url(text: &str) -> Result<Url> {
     }
 }
 
-/// Adds what every request carries unless it says otherwise, so that nothing is sent that is not shown.
+/// Adds what every request carries unless it says otherwise, so that nothing is sent that is not shown, to a request that
+/// has the headers of one that says nothing.
 fn complete(
     mut request: Request,
     mut headers: HeaderMap,
@@ -401,15 +403,13 @@ fn complete(
     } else if settings.delivery.auth.is_some() && !headers.contains_key(AUTHORIZATION) {
         extra.auth.clone_from(&settings.delivery.auth);
     }
-    request.headers = if headers.is_empty() && removed.is_empty() {
-        Arc::clone(&settings.plain_headers)
-    } else {
+    if !(headers.is_empty() && removed.is_empty()) {
         // It follows from the body; a wrong one would keep the server waiting.
         headers.remove(CONTENT_LENGTH);
         let mut headers = with_defaults(headers, settings, &removed);
         join_cookies(&mut headers);
-        Arc::new(headers)
-    };
+        request.headers = Arc::new(headers);
+    }
     if !extra.is_empty() {
         request.extra = Some(Arc::new(extra));
     }
