@@ -56,9 +56,15 @@ pub mod fuzz {
     //! What the fuzz targets run.
     #[cfg(feature = "session")]
     pub use crate::entry::fuzz::head_decode;
+    #[cfg(all(feature = "session", any(feature = "sqlite", feature = "redis", fuzzing)))]
+    pub use crate::entry::pickle::fuzz as pickle_decode;
     pub use crate::log::fuzz::{open_bytes, open_mutated, ops_with_crash, record_decode};
 }
+#[cfg(feature = "session")]
+mod global;
 pub mod log;
+#[cfg(feature = "session")]
+mod middleware;
 #[cfg(feature = "session")]
 mod policy;
 #[cfg(feature = "session")]
@@ -72,12 +78,20 @@ pub mod store;
 pub use entry::{StoredRequest, StoredResponse};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "session")]
+pub use global::{
+    CacheGuard, cache, clear, configure, delete, disabled, enabled, get, head, install_cache, install_cache_with,
+    is_installed, options, patch, post, put, remove_expired, request, uninstall_cache,
+};
+#[cfg(feature = "session")]
+pub use middleware::{CacheMiddleware, middleware};
+#[cfg(feature = "session")]
 pub use policy::{Expire, Mode};
 #[cfg(feature = "cookies")]
 pub use session::CookieJar;
 #[cfg(feature = "session")]
 pub use session::{
-    Backend, Body, Cache, CacheDisabled, CacheStats, CacheStatus, CachedSession, CachedSessionBuilder, ClientCert,
-    HopOptions, Link, Proxies, Proxy, Request, RequestBuilder, Response, ResponseStream, Responses, Retries, Timeout,
-    Transport, Verify, WireBody, multipart,
+    Backend, Body, Cache, CacheDisabled, CacheHead, CacheStats, CacheStatus, CachedSession, CachedSessionBuilder,
+    Chunks, ClientCert, CopyProgress, CopyReport, CopyTarget, HopOptions, KeyScheme, Lines, Link, Proxies, Proxy,
+    Request, RequestBuilder, Response, ResponseStream, Responses, Retries, Serializer, Timeout, Transport, Verify,
+    VerifyReport, WireBody, multipart,
 };

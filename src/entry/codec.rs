@@ -19,6 +19,10 @@ const HEAD_LEN_MAX: usize = 1 << 20;
 
 const VERSION: u8 = 1;
 
+/// Of a head that has the body of the request behind it. It never gets into a file: stores that keep responses in the
+/// form of others take it apart.
+const WITH_BODY: u8 = 2;
+
 const CONFIG: bincode::config::Configuration<
     bincode::config::LittleEndian,
     bincode::config::Varint,
@@ -55,30 +59,46 @@ pub(crate) fn is_alias_head(head: &[u8]) -> bool {
 
 /// The head of a response: everything but its body. Fails with `TooLarge` if headers and URLs exceed 1 MiB.
 pub(crate) fn encode_response(response: &StoredResponse) -> Result<Bytes> {
-    let request = &response.request;
-    encode(&HeadV1 {
-        status: response.status.as_u16(),
-        reason: &response.reason,
-        headers: list(&response.headers),
-        url: &response.url,
-        method: &request.method,
-        request_url: &request.url,
-        request_headers: list(&request.headers),
-        body_digest: request.body_digest,
-        partition: request.partition,
-        variant: request.variant,
-        name: request.name,
-        created_ms: to_ms(response.created),
-        expires_ms: response.expires.map(to_ms),
-        elapsed_us: u64::try_from(response.elapsed.as_micros()).unwrap_or(u64::MAX),
-        coding: &response.coding,
-    })
+    let head = HeadV1::of(response);
+    match &response.request.body {
+        None => encode(VERSION, &head),
+        Some(body) => encode(WITH_BODY, &(head, &body[..])),
+    }
+}
+
+impl<'a> HeadV1<'a> {
+    fn of(response: &'a StoredResponse) -> Self {
+        let request = &response.request;
+        Self {
+            status: response.status.as_u16(),
+            reason: &response.reason,
+            headers: list(&response.headers),
+            url: &response.url,
+            method: &request.method,
+            request_url: &request.url,
+            request_headers: list(&request.headers),
+            body_digest: request.body_digest,
+            partition: request.partition,
+            variant: request.variant,
+            name: request.name,
+            created_ms: to_ms(response.created),
+            expires_ms: response.expires.map(to_ms),
+            elapsed_us: u64::try_from(response.elapsed.as_micros()).unwrap_or(u64::MAX),
+            coding: &response.coding,
+        }
+    }
 }
 
 /// The response of a head and a body. `None` if the head is of another version or damaged: the caller takes it as
 /// absent, and what is fetched next replaces it.
 pub(crate) fn decode_response(head: &[u8], body: Bytes) -> Option<StoredResponse> {
-    let head: HeadV1<'_> = decode(head)?;
+    let (head, request_body) = match head.first() {
+        Some(&WITH_BODY) => {
+            let (head, body): (HeadV1<'_>, &[u8]) = decode(WITH_BODY, head)?;
+            (head, Some(Bytes::copy_from_slice(body)))
+        }
+        _ => (decode(VERSION, head)?, None),
+    };
     Some(StoredResponse {
         status: StatusCode::from_u16(head.status).ok()?,
         reason: head.reason.to_owned(),
@@ -92,6 +112,7 @@ pub(crate) fn decode_response(head: &[u8], body: Bytes) -> Option<StoredResponse
             partition: head.partition,
             variant: head.variant,
             name: head.name,
+            body: request_body,
         },
         created: from_ms(head.created_ms),
         expires: head.expires_ms.map(from_ms),
@@ -102,8 +123,17 @@ pub(crate) fn decode_response(head: &[u8], body: Bytes) -> Option<StoredResponse
 }
 
 /// A version byte and the value.
-pub(super) fn encode(value: &impl Serialize) -> Result<Bytes> {
-    let mut bytes = vec![VERSION];
+pub(super) fn encode_v1(value: &impl Serialize) -> Result<Bytes> {
+    encode(VERSION, value)
+}
+
+/// The value, if the version is ours and the bytes are it and nothing else.
+pub(super) fn decode_v1<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+    decode(VERSION, bytes)
+}
+
+fn encode(version: u8, value: &impl Serialize) -> Result<Bytes> {
+    let mut bytes = vec![version];
     bincode::serde::encode_into_std_write(value, &mut bytes, CONFIG).map_err(|error| {
         Error::new(ErrorKind::InvalidInput, "cannot encode the head of a response").with_source(error)
     })?;
@@ -114,9 +144,8 @@ pub(super) fn encode(value: &impl Serialize) -> Result<Bytes> {
     Ok(bytes.into())
 }
 
-/// The value, if the version is ours and the bytes are it and nothing else.
-pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
-    let (&VERSION, rest) = bytes.split_first()? else { return None };
+fn decode<'a, T: Deserialize<'a>>(version: u8, bytes: &'a [u8]) -> Option<T> {
+    let rest = bytes.split_first().filter(|(first, _)| **first == version).map(|(_, rest)| rest)?;
     let (value, read) = bincode::serde::borrow_decode_from_slice(rest, CONFIG).ok()?;
     (read == rest.len()).then_some(value)
 }

@@ -21,6 +21,9 @@ pub struct StoredRequest {
     pub(crate) variant: Option<[u8; 32]>,
     /// Of the text that a `key_fn` gave: then it is the key, and method, URL and body are not.
     pub(crate) name: Option<[u8; 32]>,
+    /// The body, redacted and normalised, where the form in which a response is stored has a place for it: the
+    /// documents of requests-cache have.
+    pub(crate) body: Option<Bytes>,
 }
 
 impl StoredRequest {

@@ -28,6 +28,7 @@ fn response() -> StoredResponse {
         partition: Some([7; 16]),
         variant: None,
         name: None,
+        body: None,
     };
     let fields = headers(&[("set-cookie", b"a=1"), ("set-cookie", b"b=2"), ("x-raw", &[0xff, b'\t', 0x80])]);
     let created = UNIX_EPOCH + Duration::from_nanos(1_234_567_891_234_567);

@@ -3,10 +3,11 @@
 use super::{
     normalize,
     redact::{self, Credentials},
+    requests_cache::{KeyRules, Keyed},
 };
 use crate::{
     Error, ErrorKind, Result,
-    entry::{Key, Namespace, StoredRequest},
+    entry::{Key, Namespace, StoredRequest, foreign},
 };
 use bytes::Bytes;
 use http::{HeaderMap, header::HOST};
@@ -45,6 +46,8 @@ pub(crate) struct Asked {
     /// The headers as they were asked, redacted.
     pub(crate) headers: Arc<HeaderMap>,
     pub(crate) credentials: Credentials,
+    /// The body as it may be stored, where it is to be: see [`StoredRequest`].
+    pub(crate) body: Option<Bytes>,
 }
 
 impl Asked {
@@ -75,12 +78,28 @@ impl Asked {
             variant: None,
             name: None,
         };
-        Ok(Self { identity, url: shown, headers, credentials })
+        Ok(Self { identity, url: shown, headers, credentials, body: None })
     }
 
     /// Makes a text the key, in the place of method, URL, host and body.
     pub(crate) fn name(&mut self, text: &str) {
         self.identity.name = Some(digest_of_name(text));
+    }
+
+    /// Makes a key of requests-cache the key. The body is kept to be stored if `keep_body`: redacted, and normalised as
+    /// there unless credentials are in it that nobody looks for there.
+    pub(crate) fn foreign(&mut self, rules: &KeyRules, request: &Keyed<'_>, keep_body: bool) {
+        self.identity.name = rules.key(request).map(|key| foreign(key, 0));
+        if keep_body {
+            let mut found = Credentials::default();
+            let content_type = request.headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+            let redacted = normalize::body(content_type, request.body, &mut found);
+            let body = match redacted {
+                Some(redacted) if !found.is_empty() => redacted.bytes,
+                _ => rules.body(request.headers, request.body),
+            };
+            self.body = Some(Bytes::copy_from_slice(&body));
+        }
     }
 
     /// What is stored of the request beside its response.
@@ -93,6 +112,7 @@ impl Asked {
             partition: self.identity.partition,
             variant: self.identity.variant,
             name: self.identity.name,
+            body: self.body.clone(),
         }
     }
 }
@@ -144,8 +164,11 @@ impl Identity {
         }
     }
 
-    /// The key of the response.
+    /// The key of the response. One of requests-cache has no place for partition and variant.
     pub(crate) fn key(&self) -> Key {
+        if let Some(key) = self.name.map(Key::from_digest).filter(|key| key.foreign().is_some()) {
+            return key;
+        }
         let partition = self.partition.as_ref().map_or(&[][..], |partition| partition);
         let variant = self.variant.as_ref().map_or(&[][..], |variant| variant);
         key_of(&self.base(), partition, variant)

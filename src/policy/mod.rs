@@ -9,6 +9,7 @@ mod multipart;
 pub(crate) mod normalize;
 pub(crate) mod partition;
 pub(crate) mod redact;
+pub(crate) mod requests_cache;
 pub(crate) mod secret_names;
 
 pub use exchange::Mode;

@@ -65,6 +65,11 @@ impl Backend {
         Self::Custom(Arc::new(store))
     }
 
+    /// Whether requests-cache can keep its documents there as well.
+    pub(super) fn is_shared_with_python(&self) -> bool {
+        matches!(self, Self::Sqlite | Self::SqliteAt(_) | Self::Redis | Self::RedisAt(_))
+    }
+
     /// The name, and the place if one was given.
     fn parts(&self) -> (&'static str, Option<String>) {
         match self {

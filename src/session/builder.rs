@@ -14,7 +14,7 @@ use http::{
 use ureq::config::AutoHeaderValue;
 
 use super::{
-    Backend, Cache, CachedSession, Request, Response, Timeout, Transport,
+    Backend, Cache, CachedSession, KeyScheme, Request, Response, Serializer, Timeout, Transport,
     auth::Auth,
     backend::user_cache_dir,
     cache::PartitionBy,
@@ -30,6 +30,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Expire, Mode, Result,
     log::{self, SystemClock},
+    policy::requests_cache::KeyRules,
     store::Store,
 };
 
@@ -292,7 +293,21 @@ impl CachedSessionBuilder {
         self
     }
 
+    /// The form in which responses are stored; [`Serializer::Bincode`] unless set.
+    pub fn serializer(mut self, serializer: Serializer) -> Self {
+        self.settings.serializer = serializer;
+        self
+    }
+
+    /// What the keys of stored responses are made of; [`KeyScheme::Native`] unless set.
+    pub fn key_scheme(mut self, scheme: KeyScheme) -> Self {
+        self.settings.key_scheme = scheme;
+        self
+    }
+
     /// Stores and serves only responses for which this is true. What is stored and no longer passes is fetched anew.
+    ///
+    /// It sees the answer to [`send_stream`](super::RequestBuilder::send_stream) without its body, which has not come yet.
     pub fn filter(mut self, filter: impl Fn(&Response) -> bool + Send + Sync + 'static) -> Self {
         self.settings.filter = Some(Arc::new(filter));
         self
@@ -306,10 +321,53 @@ impl CachedSessionBuilder {
         self
     }
 
-    /// Sees every answer last, from the network and from the cache alike, and may change or refuse it. What it gives
-    /// back is not stored.
+    /// Adds a hook that sees every answer last, from the network and from the cache alike
+    /// ([`from_cache`](Response::from_cache) tells), and may refuse it or give back another one. What it gives back is
+    /// not stored.
+    ///
+    /// Hooks run in the order in which they were added, each with what the one before gave back; those of the request
+    /// come after those of the session. They see one answer for each `send()`, after redirects. Of a stream they see the
+    /// answer without its body, before that is read; if they give back another answer, its body takes the place of the
+    /// one that came, which is then not stored.
+    ///
+    /// ```
+    /// # use larder::{Backend, CachedSession};
+    /// # fn main() -> larder::Result<()> {
+    /// # let origin = |_: &http::Request<bytes::Bytes>| Ok(http::Response::new(Vec::new()));
+    /// use std::{thread::sleep, time::Duration};
+    ///
+    /// let session = CachedSession::builder("cache")
+    ///     .backend(Backend::Memory)
+    ///     .transport(origin)
+    ///     .on_response(|response| {
+    ///         // Be kind to the server; what comes from the cache costs it nothing.
+    ///         if !response.from_cache() {
+    ///             sleep(Duration::from_millis(10));
+    ///         }
+    ///         Ok(response)
+    ///     })
+    ///     .build()?;
+    /// # session.get("http://example.org/").send()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn on_response(mut self, hook: impl Fn(Response) -> Result<Response> + Send + Sync + 'static) -> Self {
-        self.settings.on_response = Some(Arc::new(hook));
+        self.settings.on_response.add(hook);
+        self
+    }
+
+    /// Whether identical requests that are made at the same time, from several threads, are sent once; yes unless set.
+    ///
+    /// The first one is sent. The others wait, and are answered with what it stored; if it fails or its answer may not be
+    /// stored, they are all sent at once. Requests are identical if they have the same key and the same partition. Those
+    /// that are made while the body of a [stream](super::RequestBuilder::send_stream) is being read are answered with the
+    /// same body, each at its own pace, if all of their headers are the same too and less than 4 MiB of it was read or
+    /// somebody follows already; else they are sent. What is shared and larger than that goes through a temporary file.
+    ///
+    /// A wait ends with the time-out of whoever waits: with the total an error, with those to connect and between two
+    /// reads the request is sent after all.
+    pub fn single_flight(mut self, single_flight: bool) -> Self {
+        self.settings.single_flight = single_flight;
         self
     }
 
@@ -353,8 +411,9 @@ impl CachedSessionBuilder {
         self.settings.plain =
             settings.delivery.is_plain() && settings.environment.netrc.is_none() && !settings.has_jar();
         self.settings.plain_headers = Arc::new(with_defaults(HeaderMap::new(), &self.settings, &[]));
-        let (store, put_aside) = self.open()?;
-        let cache = Cache::new(store, Arc::new(SystemClock))?;
+        let rules = (self.settings.key_scheme == KeyScheme::RequestsCache).then(KeyRules::default);
+        let (store, put_aside) = self.open(rules.as_ref())?;
+        let cache = Cache::new(store, Arc::new(SystemClock))?.with_foreign_keys(rules);
         let transport = self.transport.unwrap_or_else(|| Arc::new(UreqTransport::new(self.agent_config)));
         Ok(CachedSession::assemble(self.settings, cache, transport, put_aside))
     }
@@ -400,10 +459,23 @@ impl CachedSessionBuilder {
             let method: String = method.chars().take(40).collect();
             return Err(invalid(format!("allowable_methods: `{}` is no HTTP method", method.escape_debug())));
         }
+        self.check_scheme()
+    }
+
+    fn check_scheme(&self) -> Result<()> {
+        let json = self.settings.serializer == Serializer::Json;
+        if self.settings.key_scheme == KeyScheme::Native {
+            let message = "serializer: documents of requests-cache go with its keys; set key_scheme(RequestsCache)";
+            return if json { Err(invalid(message)) } else { Ok(()) };
+        }
+        if self.settings.key_fn.is_some() || matches!(self.settings.partition_by, PartitionBy::Name(_)) {
+            let message = "key_scheme: the keys of requests-cache have no place for key_fn(..) and partition(..)";
+            return Err(invalid(message));
+        }
         Ok(())
     }
 
-    fn open(&self) -> Result<(Arc<dyn Store>, PutAside)> {
+    fn open(&self, rules: Option<&KeyRules>) -> Result<(Arc<dyn Store>, PutAside)> {
         let place = Place {
             name: &self.name,
             location: self.location.as_deref(),
@@ -411,6 +483,7 @@ impl CachedSessionBuilder {
             log: &self.log,
             servers: &self.servers,
             settings: &self.settings,
+            shared_with: rules.filter(|_| self.settings.serializer == Serializer::Json),
         };
         let (store, log) = place.open(&self.backend)?;
         let put_aside = PutAside::of(Arc::clone(&store), log);

@@ -1,6 +1,7 @@
 //! The cache: a store of responses, without any policy about serving them.
 
 mod chain;
+mod copy;
 mod lists;
 mod plan;
 mod salt;
@@ -9,16 +10,18 @@ mod tests;
 mod walkers;
 
 pub(crate) use chain::{Chain, Whose, With};
+pub use copy::{CopyProgress, CopyReport, VerifyReport};
 pub(crate) use salt::PartitionBy;
-pub use walkers::Responses;
+pub use walkers::{CacheHead, Responses};
 
 use crate::{
     Error, ErrorKind, Result,
-    entry::{Key, StoredResponse, UrlEntry},
-    log::{Clock, Staged},
+    entry::{Key, StoredResponse, UrlEntry, foreign, foreign_digest},
+    log::{Clock, Staged, Version},
     policy::{
         key::{self, Asked, Identity},
         partition::Partitions,
+        requests_cache::{KeyRules, Keyed},
     },
     store::Store,
 };
@@ -27,7 +30,7 @@ use plan::Plan;
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -75,11 +78,15 @@ struct Inner {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     partitions: Partitions,
+    /// How keys are made, if not in our own way.
+    foreign: Option<KeyRules>,
     /// Held by whoever had a conflict, so that threads of one process do not conflict for ever.
     contended: Mutex<()>,
     hits: AtomicU64,
     misses: AtomicU64,
     errors: AtomicU64,
+    /// Responses whose bodies could not be read, and that could not be deleted either.
+    condemned: Mutex<Vec<(Key, Version)>>,
 }
 
 /// Counts and sizes of a cache.
@@ -110,12 +117,26 @@ impl Cache {
                 store,
                 clock,
                 partitions: Partitions::new()?,
+                foreign: None,
                 contended: Mutex::new(()),
                 hits: AtomicU64::new(0),
                 misses: AtomicU64::new(0),
                 errors: AtomicU64::new(0),
+                condemned: Mutex::default(),
             }),
         })
+    }
+
+    /// With the keys of requests-cache. To be called before the cache is cloned.
+    pub(crate) fn with_foreign_keys(mut self, rules: Option<KeyRules>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.foreign = rules;
+        }
+        self
+    }
+
+    pub(crate) fn foreign_keys(&self) -> Option<&KeyRules> {
+        self.inner.foreign.as_ref()
     }
 
     /// The response under a key, and when it was received; `None` if there is none.
@@ -125,7 +146,7 @@ impl Cache {
     /// # Errors
     /// Whatever keeps the store from answering.
     pub fn get(&self, key: impl AsRef<str>) -> Result<Option<(StoredResponse, SystemTime)>> {
-        let chain = self.walk(resolve(key.as_ref()), None, usize::MAX, With::Body)?;
+        let chain = self.walk(self.resolve(key.as_ref()), None, usize::MAX, With::Body)?;
         Ok(chain.map(|chain| (StoredResponse::clone(&chain.response), chain.response.created_at())))
     }
 
@@ -136,7 +157,19 @@ impl Cache {
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if the URL of its request is not one, and whatever the store says.
     pub fn save(&self, response: &StoredResponse) -> Result<String> {
-        self.save_chain(&[], response).map(Key::to_hex)
+        let Some(rules) = &self.inner.foreign else {
+            return self.save_chain(&[], response).map(Key::to_hex);
+        };
+        let mut response = response.clone();
+        let request = &mut response.request;
+        if request.body_digest.is_some() && request.body.is_none() {
+            let message = "the key needs the body of the request, which is not stored with this response";
+            return Err(Error::new(ErrorKind::InvalidInput, message).with_url(request.url.clone()));
+        }
+        let body = request.body.get_or_insert_default();
+        let asked = Keyed { method: &request.method, url: &request.url, headers: &request.headers, body, verify: true };
+        request.name = rules.key(&asked).map(|key| foreign(key, 0));
+        self.save_chain(&[], &response).map(Key::to_hex)
     }
 
     /// Makes `new` lead to the response under `to`, as a further key of it.
@@ -146,7 +179,7 @@ impl Cache {
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if nothing is stored under `to`, or if it leads to `new` itself.
     pub fn alias(&self, new: impl AsRef<str>, to: impl AsRef<str>) -> Result<()> {
-        let (new, to) = (resolve(new.as_ref()), resolve(to.as_ref()));
+        let (new, to) = (self.resolve(new.as_ref()), self.resolve(to.as_ref()));
         self.change(|plan| {
             if plan.leads_to(to, new)? {
                 return Err(Error::new(ErrorKind::InvalidInput, "an alias cannot lead to itself"));
@@ -169,7 +202,7 @@ impl Cache {
     /// # Errors
     /// Whatever the store says.
     pub fn delete(&self, key: impl AsRef<str>) -> Result<bool> {
-        let key = resolve(key.as_ref());
+        let key = self.resolve(key.as_ref());
         self.change(|plan| plan.delete(key, |_| true))
     }
 
@@ -181,7 +214,7 @@ impl Cache {
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if it is not a URL, and whatever the store says.
     pub fn delete_url(&self, url: impl AsRef<str>) -> Result<bool> {
-        let identity = get_of(url.as_ref())?;
+        let identity = self.get_of(url.as_ref())?;
         self.change(|plan| {
             let mut any = plan.delete(identity.key(), |_| true)?;
             for entry in plan.listed(&identity)? {
@@ -199,7 +232,7 @@ impl Cache {
     /// # Errors
     /// Whatever keeps the store from answering.
     pub fn contains(&self, key: impl AsRef<str>) -> Result<bool> {
-        self.plan().is_there(resolve(key.as_ref()))
+        self.plan().is_there(self.resolve(key.as_ref()))
     }
 
     /// Whether there is a response to this URL, expired or not, whatever the method, whoever asked. Requests with
@@ -208,7 +241,7 @@ impl Cache {
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if it is not a URL, and whatever keeps the store from answering.
     pub fn contains_url(&self, url: impl AsRef<str>) -> Result<bool> {
-        let identity = get_of(url.as_ref())?;
+        let identity = self.get_of(url.as_ref())?;
         let mut plan = self.plan();
         if plan.is_there(identity.key())? {
             return Ok(true);
@@ -301,6 +334,32 @@ impl Cache {
         self.change(|plan| if plan.is_there(to)? { plan.put_hops(hops, to) } else { Ok(()) })
     }
 
+    /// Deletes a response whose body turned out to be unreadable, unless it has been written since; if it cannot be
+    /// deleted, this handle and its clones remember it.
+    pub(crate) fn condemn(&self, key: Key, version: Version) -> Result<()> {
+        const REMEMBERED_MAX: usize = 1024;
+        let deleted = self.change(|plan| plan.delete_version(key, version));
+        if deleted.is_err() {
+            let mut condemned = self.condemned();
+            if condemned.len() < REMEMBERED_MAX && !condemned.contains(&(key, version)) {
+                condemned.push((key, version));
+            }
+        }
+        match deleted {
+            Err(error) if error.kind() != ErrorKind::ReadOnly => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether its body is known to be unreadable.
+    pub(crate) fn is_condemned(&self, key: Key, version: Version) -> bool {
+        self.condemned().contains(&(key, version))
+    }
+
+    fn condemned(&self) -> MutexGuard<'_, Vec<(Key, Version)>> {
+        self.inner.condemned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn store(&self) -> &dyn Store {
         &*self.inner.store
     }
@@ -331,6 +390,31 @@ impl Cache {
         Plan::new(self.store(), self.now())
     }
 
+    /// The key that a text stands for.
+    fn resolve(&self, text: &str) -> Key {
+        let hex = if self.inner.foreign.is_some() { foreign_digest(text).map(Key::from_digest) } else { None };
+        if let Some(key) = hex.or_else(|| Key::from_hex(text)) {
+            return key;
+        }
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+        if matches!(scheme.as_deref(), Some("http" | "https"))
+            && let Ok(identity) = self.get_of(text)
+        {
+            return identity.key();
+        }
+        key::named(text)
+    }
+
+    /// A GET of a URL without credentials.
+    fn get_of(&self, url: &str) -> Result<Identity> {
+        let mut identity = Asked::new("GET", url, &HeaderMap::new(), &[])?.identity;
+        if let Some(rules) = &self.inner.foreign {
+            let asked = Keyed { method: "GET", url, headers: &HeaderMap::new(), body: &[], verify: true };
+            identity.name = rules.key(&asked).map(|key| foreign(key, 0));
+        }
+        Ok(identity)
+    }
+
     /// Makes a batch and applies it; makes it anew if something has changed in between.
     fn change<T>(&self, make: impl Fn(&mut Plan<'_>) -> Result<T>) -> Result<T> {
         let mut turn = None;
@@ -354,23 +438,4 @@ impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache").field("store", &self.inner.store).finish_non_exhaustive()
     }
-}
-
-/// The key that a text stands for.
-fn resolve(text: &str) -> Key {
-    if let Some(key) = Key::from_hex(text) {
-        return key;
-    }
-    let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    if matches!(scheme.as_deref(), Some("http" | "https"))
-        && let Ok(identity) = get_of(text)
-    {
-        return identity.key();
-    }
-    key::named(text)
-}
-
-/// A GET of a URL without credentials.
-fn get_of(url: &str) -> Result<Identity> {
-    Ok(Asked::new("GET", url, &HeaderMap::new(), &[])?.identity)
 }

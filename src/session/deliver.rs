@@ -88,7 +88,7 @@ impl Course<'_> {
     /// Gives a request to the transport, once.
     fn hand_over(&self, hop: &Hop<'_>, request: &Request<Bytes>, body: Option<&Body>) -> Result<Response<WireBody>> {
         let options = self.hop_options(hop)?;
-        let transport = self.session.transport();
+        let transport = self.transport();
         let answer = match body {
             None => transport.send(request, &options),
             Some(body) => {

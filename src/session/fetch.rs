@@ -16,7 +16,7 @@ use http::{
 use super::{
     Response, Timeout, WireBody, decode, redirect,
     send::{Course, Hop, Step},
-    stream::{self, Saving, StreamBody},
+    source::{self, Saving, Source},
     transport::timed_out,
 };
 use crate::{
@@ -62,8 +62,13 @@ impl Course<'_> {
             self.pass_hop(hop, forward, &parts, sent, exchange.after_redirect(&parts.headers, received), received);
             return Ok(Step::Follow(Box::new(next)));
         }
+        let keep = exchange.after_send(parts.status.as_u16(), &parts.headers, received);
+        if !(hop.cached && matches!(keep, Keep::Store(_))) {
+            // There will be nothing for those who wait.
+            self.leads.release();
+        }
         if self.stream {
-            return self.hand_out(hop, forward, exchange, &parts, wire, sent, received);
+            return self.hand_out(hop, forward, keep, &parts, wire, sent, received);
         }
         let wire = self.read(&request, &parts, wire)?;
         let coding = decode::coding_of(&parts.headers);
@@ -73,7 +78,6 @@ impl Course<'_> {
         } else {
             (wire, coding)
         };
-        let keep = exchange.after_send(parts.status.as_u16(), &parts.headers, received);
         let stored = received_as(hop, &parts, sent, keep, received, body).with_coding(coding);
         let mut response = self.answer(hop, forward, &parts, stored.clone());
         response.elapsed = self.started.elapsed();
@@ -92,10 +96,10 @@ impl Course<'_> {
     /// The answer with its body still to be read, and stored while that happens.
     #[expect(clippy::too_many_arguments, reason = "what is known of one answer")]
     fn hand_out(
-        &self,
+        &mut self,
         hop: &Hop<'_>,
         forward: Forward,
-        exchange: &Exchange<'_>,
+        keep: Keep,
         parts: &response::Parts,
         wire: WireBody,
         sent: Instant,
@@ -105,8 +109,7 @@ impl Course<'_> {
         // Of the two, `Transfer-Encoding` decides (RFC 9112, 6.3).
         let length = announced(&parts.headers).filter(|_| !parts.headers.contains_key(TRANSFER_ENCODING));
         let announced = if empty { Some(0) } else { length };
-        let (from, coding) = stream::unpack(wire, &decode::coding_of(&parts.headers), self.decode)?;
-        let keep = exchange.after_send(parts.status.as_u16(), &parts.headers, received);
+        let (from, coding) = source::unpack(wire, &decode::coding_of(&parts.headers), self.decode)?;
         let stored = received_as(hop, parts, sent, keep, received, Bytes::new()).with_coding(coding);
         let mut response = self.answer(hop, forward, parts, stored.clone());
         response.elapsed = self.started.elapsed();
@@ -122,17 +125,22 @@ impl Course<'_> {
                 stage,
                 hops: self.hops.clone(),
                 response: stored,
+                lead: None,
             });
         }
         if saving.is_none() {
             // What is not going to be stored does not expire.
             Arc::make_mut(&mut response.stored).expires = None;
+            self.leads.release();
         }
         self.session.cache().count_miss();
         let announced = announced.filter(|_| !from.is_undone() || empty);
-        let deadline = self.timeout.total.and_then(|total| self.started.checked_add(total));
-        let body = StreamBody::received(from, announced, max_body, deadline).saving(saving);
-        Ok(Step::Done(Box::new(response), Some(Box::new(body))))
+        let limits = self.limits();
+        let body = self.lead_stream(&response, |lead| {
+            let saving = saving.map(|saving| Saving { lead, ..saving });
+            Source::received(from, announced, max_body, limits).saving(saving)
+        });
+        Ok(Step::Done(Box::new(response), Some(body)))
     }
 
     /// Notes a redirect that is followed.

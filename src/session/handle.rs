@@ -13,6 +13,7 @@ use http::Method;
 
 use super::{
     Backend, Body, Cache, CacheDisabled, CachedSessionBuilder, RequestBuilder, Response, ResponseStream,
+    flight::Flights,
     put_aside::PutAside,
     request::{self, Options, Request},
     send::Course,
@@ -50,7 +51,8 @@ struct Inner {
     settings: Settings,
     transport: Arc<dyn Transport>,
     cache: Cache,
-    put_aside: PutAside,
+    put_aside: Arc<PutAside>,
+    flights: Arc<Flights>,
 }
 
 impl CachedSession {
@@ -78,9 +80,18 @@ impl CachedSession {
     ) -> Self {
         static SESSIONS: AtomicU64 = AtomicU64::new(0);
         let id = SESSIONS.fetch_add(1, Ordering::Relaxed);
-        let session = Self { inner: Arc::new(Inner { id, settings, transport, cache, put_aside }) };
+        let (put_aside, flights) = (Arc::new(put_aside), Arc::default());
+        let session = Self { inner: Arc::new(Inner { id, settings, transport, cache, put_aside, flights }) };
         session.report_damage();
         session
+    }
+
+    /// The same session with other settings.
+    pub(super) fn with_settings(&self, settings: Settings) -> Self {
+        let Inner { id, transport, cache, put_aside, flights, .. } = &*self.inner;
+        let (transport, cache) = (Arc::clone(transport), cache.clone());
+        let (put_aside, flights) = (Arc::clone(put_aside), Arc::clone(flights));
+        Self { inner: Arc::new(Inner { id: *id, settings, transport, cache, put_aside, flights }) }
     }
 
     /// A GET request.
@@ -182,6 +193,11 @@ impl CachedSession {
         &*self.inner.transport
     }
 
+    /// What is under way.
+    pub(super) fn flights(&self) -> &Arc<Flights> {
+        &self.inner.flights
+    }
+
     pub(super) fn id(&self) -> u64 {
         self.inner.id
     }
@@ -202,15 +218,19 @@ impl CachedSession {
 
     /// The answer to a request up to its body.
     pub(super) fn run_stream(&self, request: Request, options: &Options) -> Result<ResponseStream> {
-        Course::new(self, options).run_stream(request)
+        let stream = Course::new(self, options).run_stream(request)?;
+        stream.hooked(|response| self.hooked(response, options))
     }
 
     pub(super) fn run(&self, request: Request, options: &Options) -> Result<Response> {
         let response = Course::new(self, options).run(request)?;
-        match &self.settings().on_response {
-            Some(hook) => hook(response),
-            None => Ok(response),
-        }
+        self.hooked(response, options)
+    }
+
+    /// The hooks of the session, then those of the request.
+    pub(super) fn hooked(&self, response: Response, options: &Options) -> Result<Response> {
+        let response = self.settings().on_response.run(response)?;
+        options.on_response.run(response)
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Result,
     log::{Log, Options},
+    policy::requests_cache::KeyRules,
     store::{MemoryStore, Store},
 };
 
@@ -31,11 +32,18 @@ pub(super) struct Place<'a> {
     pub(super) log: &'a Options,
     pub(super) servers: &'a Servers,
     pub(super) settings: &'a Settings,
+    /// The keys of requests-cache, if it is its documents that are stored.
+    pub(super) shared_with: Option<&'a KeyRules>,
 }
 
 impl Place<'_> {
     /// The store, and the log in it if it is one.
     pub(super) fn open(&self, backend: &Backend) -> Result<(Arc<dyn Store>, Option<Log>)> {
+        if self.shared_with.is_some() && !backend.is_shared_with_python() {
+            let message =
+                format!("serializer: the documents of requests-cache are kept in sqlite or redis, not in {backend}");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
         let store = match backend {
             Backend::Log | Backend::LogAt(_) => {
                 let path = match backend {
@@ -73,7 +81,10 @@ impl Place<'_> {
             create_folder_of(path)?;
         }
         let options = SqliteOptions::new().fast_save(self.log.is_fast_save()).read_only(read_only);
-        Ok(Arc::new(crate::store::DictStore::sqlite(path, &options)?))
+        match self.shared_with {
+            Some(rules) => super::shared::open_sqlite(path, &options, read_only, rules),
+            None => Ok(Arc::new(crate::store::DictStore::sqlite(path, &options)?)),
+        }
     }
 
     #[cfg(not(feature = "sqlite"))]

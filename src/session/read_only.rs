@@ -1,10 +1,10 @@
 //! A store that a session must not change.
 
-use std::{path::Path, sync::Arc};
+use std::{ops::ControlFlow, path::Path, sync::Arc};
 
 use crate::{
     Error, ErrorKind, Result,
-    log::{Entry, Head, Write},
+    log::{Entry, Head, Version, Write},
     store::{BodyReader, Store, StoreStats, Visitor},
 };
 
@@ -29,8 +29,16 @@ impl Store for ReadOnly {
         Err(refused())
     }
 
+    fn reader(&self, key: &[u8], version: Version) -> Result<Option<Box<dyn BodyReader>>> {
+        self.0.reader(key, version)
+    }
+
     fn visit(&self, each: Visitor<'_>) -> Result<()> {
         self.0.visit(each)
+    }
+
+    fn visit_aliases(&self, each: &mut dyn FnMut(&[u8]) -> Result<ControlFlow<()>>) -> Result<()> {
+        self.0.visit_aliases(each)
     }
 
     fn len(&self) -> Result<u64> {
@@ -59,10 +67,6 @@ impl Store for ReadOnly {
 
     fn is_atomic(&self) -> bool {
         self.0.is_atomic()
-    }
-
-    fn reader(&self, key: &[u8]) -> Result<Option<Box<dyn BodyReader>>> {
-        self.0.reader(key)
     }
 
     fn unsound_reads(&self) -> u64 {

@@ -17,6 +17,7 @@ use super::{
     delivery::{Delivery, secret_value},
     dress::Extra,
     headers::{join_cookies, with_defaults},
+    hooks::Hooks,
     multipart::Form,
     pairs::TextPair,
     params,
@@ -135,6 +136,7 @@ pub(super) struct Options {
     pub(super) only_if_cached: bool,
     pub(super) no_store: bool,
     pub(super) delivery: Option<Box<Delivery>>,
+    pub(super) on_response: Hooks,
 }
 
 /// Builds a request; [`send`](Self::send) sends it or serves it from the cache.
@@ -267,6 +269,13 @@ impl RequestBuilder {
         self
     }
 
+    /// Adds a hook that sees the answer after those of the session; see
+    /// [`CachedSessionBuilder::on_response`](super::CachedSessionBuilder::on_response).
+    pub fn on_response(mut self, hook: impl Fn(Response) -> Result<Response> + Send + Sync + 'static) -> Self {
+        self.options.on_response.add(hook);
+        self
+    }
+
     /// Serves the request from the cache, or sends it; the body is read to its end.
     ///
     /// # Errors
@@ -283,8 +292,8 @@ impl RequestBuilder {
 
     /// Sends the request, or answers it from the cache, up to the head of the answer; the body is then read in pieces.
     ///
-    /// A miss is stored when its body has been read to the end, see [`ResponseStream`]. A filter is asked before the
-    /// body has come, and [`on_response`](super::CachedSessionBuilder::on_response) is not called.
+    /// A miss is stored when its body has been read to the end, see [`ResponseStream`]. A filter is asked, and hooks are
+    /// called, before the body has come: they see an answer without one.
     ///
     /// # Errors
     /// As [`send`](Self::send), but for what concerns the body: that is an error of reading it.

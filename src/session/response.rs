@@ -39,6 +39,8 @@ pub enum CacheStatus {
     Method,
     /// Asked of the origin: the cache was told to stay out of it.
     Bypass,
+    /// Asked of the origin by an identical request that was under way, and read along with it.
+    Collapsed,
 }
 
 impl fmt::Display for CacheStatus {
@@ -50,6 +52,7 @@ impl fmt::Display for CacheStatus {
             Self::Refresh => Forward::Request,
             Self::Method => Forward::Method,
             Self::Bypass => Forward::Bypass,
+            Self::Collapsed => return f.write_str("fwd=uri-miss; collapsed"),
         };
         write!(f, "fwd={}", forward.as_str())
     }
@@ -299,6 +302,11 @@ impl Response {
         *response.status_mut() = status;
         *response.headers_mut() = stored.headers;
         response
+    }
+
+    /// The error with the URL that it is about.
+    pub(super) fn located(&self, error: Error) -> Error {
+        if error.url().is_some() { error } else { error.with_url(self.shown_url()) }
     }
 
     fn shown_url(&self) -> String {

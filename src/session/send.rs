@@ -1,6 +1,6 @@
 //! The course of one request through cache and network, redirects included.
 
-use std::{borrow::Cow, sync::Arc, time::Instant};
+use std::{borrow::Cow, io, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{
@@ -9,14 +9,17 @@ use http::{
 };
 
 use super::{
-    CacheStatus, CachedSession, Response, Timeout,
-    cache::{Chain, Whose, With},
+    CacheStatus, CachedSession, KeyScheme, Response, Serializer, Timeout, Transport,
+    cache::{Chain, PartitionBy, Whose, With},
     decode,
     delivery::Delivery,
     disabled, redirect,
     request::{Options, Request},
     settings::Settings,
-    stream::{self, ResponseStream, StreamBody},
+    share::{Leads, Shared},
+    source::{self, Source, Stored},
+    spool::{Spool, SpoolReader},
+    stream::ResponseStream,
 };
 use crate::{
     Error, ErrorKind, Mode, Result, StoredResponse,
@@ -25,14 +28,18 @@ use crate::{
         key::{Asked, Identity},
         partition,
         redact::REDACTED,
+        requests_cache::Keyed,
     },
     replay,
+    store::BodyReader,
 };
 
 /// What is known while a request is under way.
 pub(super) struct Course<'a> {
     pub(super) session: &'a CachedSession,
     pub(super) settings: &'a Settings,
+    /// What sends the requests, if it is not that of the session.
+    through: Option<&'a dyn Transport>,
     pub(super) wish: Wish,
     only_if_cached: bool,
     pub(super) timeout: Timeout,
@@ -42,9 +49,12 @@ pub(super) struct Course<'a> {
     pub(super) decode: bool,
     /// Whether the body is to be handed out in pieces.
     pub(super) stream: bool,
+    /// The body of what the last look-up found, where it is to be handed out so.
+    reader: Option<Box<dyn BodyReader>>,
+    pub(super) leads: Leads,
     pub(super) started: Instant,
     /// Of the URL that was asked; it is carried over to wherever redirects lead.
-    fragment: Option<String>,
+    pub(super) fragment: Option<String>,
     /// The redirects so far, as the user sees them.
     pub(super) history: Vec<Response>,
     /// The same as they would be stored: those at the end of the list that may be.
@@ -54,7 +64,7 @@ pub(super) struct Course<'a> {
 /// What one hop came to.
 pub(super) enum Step {
     /// The answer; its body apart if it is to be read in pieces.
-    Done(Box<Response>, Option<Box<StreamBody>>),
+    Done(Box<Response>, Option<SpoolReader>),
     Follow(Box<Request>),
 }
 
@@ -81,6 +91,7 @@ impl<'a> Course<'a> {
         Self {
             session,
             settings,
+            through: None,
             wish,
             only_if_cached: options.only_if_cached,
             timeout: options.timeout.unwrap_or(settings.timeout),
@@ -88,11 +99,22 @@ impl<'a> Course<'a> {
             limit: options.redirects.unwrap_or(settings.redirects),
             decode: options.decode.unwrap_or(settings.decode),
             stream: false,
+            reader: None,
+            leads: Leads::default(),
             started: Instant::now(),
             fragment: None,
             history: Vec::new(),
             hops: Vec::new(),
         }
+    }
+
+    /// The same, but that the requests are sent by something else.
+    pub(super) fn through(session: &'a CachedSession, options: &Options, transport: &'a dyn Transport) -> Self {
+        Self { through: Some(transport), ..Self::new(session, options) }
+    }
+
+    pub(super) fn transport(&self) -> &'a dyn Transport {
+        self.through.unwrap_or_else(|| self.session.transport())
     }
 
     pub(super) fn run(self, request: Request) -> Result<Response> {
@@ -102,12 +124,13 @@ impl<'a> Course<'a> {
     /// The same up to the head of the answer.
     pub(super) fn run_stream(mut self, request: Request) -> Result<ResponseStream> {
         self.stream = true;
+        let max_body = self.settings.max_body;
         let (response, body) = self.follow(request)?;
         let body = body.ok_or_else(|| Error::new(ErrorKind::Store, "the answer came without a body to read"))?;
-        Ok(ResponseStream::new(response, body))
+        Ok(ResponseStream::new(response, body, max_body))
     }
 
-    fn follow(mut self, mut request: Request) -> Result<(Response, Option<Box<StreamBody>>)> {
+    fn follow(mut self, mut request: Request) -> Result<(Response, Option<SpoolReader>)> {
         self.fragment = request.url.fragment().map(str::to_owned);
         request.url.set_fragment(None);
         if request.body_to_send().is_some() && self.takes_part(&request) {
@@ -123,6 +146,19 @@ impl<'a> Course<'a> {
 
     /// One hop: from the cache with all that follows there, or from the network.
     fn step(&mut self, request: &Request) -> Result<Step> {
+        let mut share = true;
+        loop {
+            if let Some(step) = self.try_step(request, share)? {
+                return Ok(step);
+            }
+            // Whoever has waited for another once looks again, and then goes its own way.
+            share = false;
+        }
+    }
+
+    /// The same, or `None` if an identical request has ended meanwhile.
+    fn try_step(&mut self, request: &Request, share: bool) -> Result<Option<Step>> {
+        let landed = self.session.flights().landed();
         let bare = request;
         let dressed = if self.is_plain(bare) { None } else { Some(self.dress(bare)?) };
         let request = dressed.as_ref().map_or(bare, |dressed| &dressed.request);
@@ -134,6 +170,12 @@ impl<'a> Course<'a> {
         let mut hop = Hop { request, bare, unverified, asked, cached: true };
         if let Some(key_fn) = &self.settings.key_fn {
             hop.asked.name(&key_fn(request));
+        }
+        if let Some(rules) = self.session.cache().foreign_keys() {
+            let url = self.with_fragment(request.url.as_str().to_owned());
+            let (method, headers, body) = (request.method.as_str(), &*request.headers, &request.body[..]);
+            let keyed = Keyed { method, url: &url, headers, body, verify: !self.is_unverified(request) };
+            hop.asked.foreign(rules, &keyed, self.settings.serializer == Serializer::Json);
         }
         let method = hop.asked.identity.method.clone();
         let exchange = Exchange::new(&self.settings.rules, self.wish, &method);
@@ -157,7 +199,7 @@ impl<'a> Course<'a> {
                 let judged = found.as_ref().map(Chain::found);
                 match (exchange.after_lookup(judged, self.session.cache().now()), found) {
                     (Next::Serve, Some(chain)) => match self.serve(&hop, chain)? {
-                        Some(step) => return Ok(step),
+                        Some(step) => return Ok(Some(step)),
                         None => Forward::UriMiss,
                     },
                     (Next::Send(forward), _) => forward,
@@ -168,7 +210,12 @@ impl<'a> Course<'a> {
         if self.only_if_cached || self.settings.rules.mode == Mode::Offline {
             return Err(self.refuse(&hop));
         }
-        self.fetch(&hop, forward, &exchange)
+        let shared = if share { self.share(&hop, forward, landed)? } else { Shared::No };
+        match shared {
+            Shared::No => self.fetch(&hop, forward, &exchange).map(Some),
+            Shared::LookAgain => Ok(None),
+            Shared::Answer(step) => Ok(Some(step)),
+        }
     }
 
     /// Whether the answer may be a part, a 304 or a 412: it must not be taken for the whole, nor the other way round.
@@ -181,8 +228,13 @@ impl<'a> Course<'a> {
     /// Whose answer it is to be. `false` keeps the cache out of it.
     fn partition(&self, hop: &mut Hop<'_>) -> Result<bool> {
         let by = &self.settings.partition_by;
+        let offline = self.settings.rules.mode == Mode::Offline;
+        if self.settings.key_scheme == KeyScheme::RequestsCache {
+            // Its keys have no place for who asks.
+            return Ok(offline || hop.asked.credentials.is_empty() || *by == PartitionBy::Nobody);
+        }
         let (cache, asked) = (self.session.cache(), &mut hop.asked);
-        let may = if self.settings.rules.mode == Mode::Offline {
+        let may = if offline {
             self.tolerate(cache.partition_for_replay(asked, by))?;
             true
         } else {
@@ -200,12 +252,40 @@ impl<'a> Course<'a> {
         !matches!(exchange.first(), First::Refuse | First::Send(Forward::Bypass | Forward::Method))
     }
 
-    fn look_up(&self, hop: &Hop<'_>) -> Result<Option<Chain>> {
+    fn look_up(&mut self, hop: &Hop<'_>) -> Result<Option<Chain>> {
         let whose = if self.settings.rules.mode == Mode::Offline { Whose::Any } else { Whose::Own };
         let hops_max = self.limit - self.history.len().min(self.limit);
         let with = if self.stream { With::Head } else { With::Body };
-        let found = self.session.cache().look_up(&hop.asked.identity, hops_max, whose, with);
-        Ok(self.tolerate(found)?.flatten())
+        let (session, asked) = (self.session, &hop.asked.identity);
+        let look = || self.tolerate(session.cache().look_up(asked, hops_max, whose, with)).map(Option::flatten);
+        if !self.stream {
+            return look();
+        }
+        let found = self.with_body(look)?;
+        Ok(found.map(|(chain, reader)| {
+            self.reader = Some(reader);
+            chain
+        }))
+    }
+
+    /// What a look-up finds, together with its own body: what is written in between must not bring that of another.
+    fn with_body(&self, look: impl Fn() -> Result<Option<Chain>>) -> Result<Option<(Chain, Box<dyn BodyReader>)>> {
+        const LOOKS_MAX: usize = 16;
+        let cache = self.session.cache();
+        let mut seen = None;
+        for _ in 0..LOOKS_MAX {
+            let Some(chain) = look()? else { return Ok(None) };
+            let Some(version) = chain.version else { return Ok(Some((chain, Box::new(io::empty())))) };
+            // It is there still, so that it cannot be read.
+            if seen == Some(version) || cache.is_condemned(chain.key, version) {
+                return Ok(None);
+            }
+            if let Some(reader) = self.tolerate(cache.store().reader(chain.key.as_bytes(), version))?.flatten() {
+                return Ok(Some((chain, reader)));
+            }
+            seen = Some(version);
+        }
+        Ok(None)
     }
 
     /// Hands out what was found. `None` if it is not what is wanted after all.
@@ -226,7 +306,7 @@ impl<'a> Course<'a> {
             return Ok(None);
         }
         let (stored, body) = if self.stream {
-            let Some(body) = self.stored_body(&chain)? else { return Ok(None) };
+            let Some(body) = self.stored_body(hop, &chain)? else { return Ok(None) };
             (chain.response, Some(body))
         } else {
             match self.as_wished(&chain.response)? {
@@ -258,12 +338,14 @@ impl<'a> Course<'a> {
     }
 
     /// The body of what was found, to be read in pieces; `None` if it is not there, or not as it is wished.
-    fn stored_body(&self, chain: &Chain) -> Result<Option<Box<StreamBody>>> {
+    fn stored_body(&mut self, hop: &Hop<'_>, chain: &Chain) -> Result<Option<SpoolReader>> {
         let stored = &chain.response;
-        let reader = self.tolerate(self.session.cache().store().reader(chain.key.as_bytes()))?.flatten();
-        let Some(reader) = reader.filter(|_| stream::is_as_wished(stored, self.decode)) else { return Ok(None) };
+        let reader = self.reader.take().filter(|_| source::is_as_wished(stored, self.decode));
+        let Some(reader) = reader else { return Ok(None) };
         let coding = if self.decode { stored.coding.as_str() } else { "" };
-        StreamBody::stored(reader, coding).map(|body| Some(Box::new(body)))
+        let place = Stored { session: self.session.clone(), key: chain.key, version: chain.version };
+        let body = Source::stored(reader, coding, place).map_err(|error| error.with_url(hop.request.shown_url()))?;
+        Ok(Some(Spool::reader(body)))
     }
 
     /// Goes on from a stored redirect, the rest of whose chain is not stored with it: the limit is reached, or it was

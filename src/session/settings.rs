@@ -5,12 +5,14 @@ use std::{fmt, sync::Arc};
 use http::{HeaderMap, HeaderName};
 use url::Url;
 
-use super::{Request, Response, Timeout, cache::PartitionBy, delivery::Delivery, environment::Environment};
-use crate::{Error, Result, policy::exchange::Rules};
+use super::{
+    KeyScheme, Request, Response, Serializer, Timeout, cache::PartitionBy, delivery::Delivery,
+    environment::Environment, hooks::Hooks,
+};
+use crate::{Error, policy::exchange::Rules};
 
 pub(super) type Filter = Arc<dyn Fn(&Response) -> bool + Send + Sync>;
 pub(super) type KeyFn = Arc<dyn Fn(&Request) -> String + Send + Sync>;
-pub(super) type OnResponse = Arc<dyn Fn(Response) -> Result<Response> + Send + Sync>;
 pub(super) type OnStoreError = Arc<dyn Fn(&Error) + Send + Sync>;
 
 /// Redirects that are followed unless the caller says otherwise, as `requests` does.
@@ -19,6 +21,7 @@ const MAX_BODY: u64 = 1 << 30;
 
 /// Everything that `send()` looks at; the place of the store is not part of it.
 #[derive(Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(super) struct Settings {
     pub(super) rules: Rules,
     pub(super) timeout: Timeout,
@@ -40,11 +43,14 @@ pub(super) struct Settings {
     #[cfg(feature = "digest")]
     pub(super) challenges: Arc<super::auth::digest::Challenges>,
     pub(super) partition_by: PartitionBy,
+    pub(super) serializer: Serializer,
+    pub(super) key_scheme: KeyScheme,
     pub(super) read_only: bool,
     pub(super) strict: bool,
     pub(super) filter: Option<Filter>,
     pub(super) key_fn: Option<KeyFn>,
-    pub(super) on_response: Option<OnResponse>,
+    pub(super) on_response: Hooks,
+    pub(super) single_flight: bool,
     pub(super) on_store_error: Option<OnStoreError>,
 }
 
@@ -68,11 +74,14 @@ impl Default for Settings {
             #[cfg(feature = "digest")]
             challenges: Arc::default(),
             partition_by: PartitionBy::default(),
+            serializer: Serializer::default(),
+            key_scheme: KeyScheme::default(),
             read_only: false,
             strict: false,
             filter: None,
             key_fn: None,
-            on_response: None,
+            on_response: Hooks::default(),
+            single_flight: true,
             on_store_error: None,
         }
     }
@@ -112,6 +121,8 @@ impl fmt::Debug for Settings {
             .field("decode", &self.decode)
             .field("delivery", &self.delivery)
             .field("max_body", &self.max_body)
+            .field("serializer", &self.serializer)
+            .field("key_scheme", &self.key_scheme)
             .field("read_only", &self.read_only)
             .field("strict", &self.strict)
             .finish_non_exhaustive()

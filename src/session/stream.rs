@@ -3,30 +3,43 @@
 use std::{
     fmt,
     io::{self, Read},
-    ops::Deref,
     sync::Arc,
-    time::Instant,
+    time::{Duration, SystemTime},
 };
 
-use super::{CachedSession, Response, decode, unpack::Unpacked};
-use crate::{
-    Error, ErrorKind, Result, StoredResponse,
-    entry::Key,
-    store::{BodyReader, Stage},
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use serde::de::DeserializeOwned;
+
+use super::{
+    CacheStatus, Link, Response,
+    decode::{from_io, too_large},
+    pieces::{Chunks, CopyTarget, Lines},
+    source::Source,
+    spool::{Spool, SpoolReader},
 };
+use crate::{Result, StoredRequest};
 
 /// An answer whose body has yet to be read: [`RequestBuilder::send_stream`](super::RequestBuilder::send_stream).
 ///
-/// It is a [`Response`] as far as that goes without the body ([`bytes`](Response::bytes) and the like are empty), and
-/// [`Read`]s the body, decoded unless the request wanted it as it came. Neither a miss nor a hit keeps more than a few
-/// MiB of it in memory, provided the store can (the log can; a store that keeps whole values holds a body that is being
-/// stored in memory).
+/// It has the attributes of a [`Response`] and [`Read`]s the body, decoded unless the request wanted it as it came.
+/// [`bytes`](Self::bytes), [`text`](Self::text), [`json`](Self::json) and [`into_response`](Self::into_response) read
+/// what is left of it to its end; [`lines`](Self::lines), [`chunks`](Self::chunks) and [`copy_to`](Self::copy_to) go
+/// through it. Neither a miss nor a hit keeps more than a few MiB of it in memory, provided the store can (the log can;
+/// a store that keeps whole values holds a body that is being stored in memory).
 ///
 /// A miss is stored once its body has been read to the end: the read that returns 0, or that hands out the last byte of
 /// an announced length. A body that breaks off, is dropped before, or turns out larger than
-/// [`max_body`](super::CachedSessionBuilder::max_body) is not stored; the last is handed out all the same. A stored
-/// piece that fails its checksum is an error of the kind [`InvalidData`](io::ErrorKind::InvalidData) when it is
-/// reached; what was read before was sound.
+/// [`max_body`](super::CachedSessionBuilder::max_body) is not stored; the last is handed out all the same. A read that
+/// fails is followed by none that does not. If the store fails, the body is handed out all the same, and a strict
+/// session gets the error in the place of its end.
+///
+/// A hit is read from the response that was found, whatever is stored in its place meanwhile. A stored piece that fails
+/// its checksum is an error of the kind [`InvalidData`](io::ErrorKind::InvalidData) when it is reached; what was read
+/// before was sound, and the next request asks the origin again.
+///
+/// Identical requests that are made while the body of a miss is being read
+/// [share it](super::CachedSessionBuilder::single_flight).
 ///
 /// ```
 /// # use larder::{Backend, CachedSession};
@@ -43,39 +56,209 @@ use crate::{
 #[must_use = "nothing is stored before the body is read"]
 pub struct ResponseStream {
     response: Response,
-    body: Box<StreamBody>,
+    body: SpoolReader,
+    max_body: u64,
+}
+
+/// Attributes that do not need the body.
+macro_rules! as_of_the_response {
+    ($($(#[$meta:meta])* $name:ident -> $type:ty;)*) => {
+        $(
+            #[doc = concat!("As [`Response::", stringify!($name), "`].")]
+            $(#[$meta])*
+            #[must_use]
+            pub fn $name(&self) -> $type {
+                self.response.$name()
+            }
+        )*
+    };
 }
 
 impl ResponseStream {
-    pub(super) fn new(response: Response, body: Box<StreamBody>) -> Self {
-        Self { response, body }
+    pub(super) fn new(response: Response, body: SpoolReader, max_body: u64) -> Self {
+        Self { response, body, max_body }
     }
 
-    /// Reads the body to its end and gives the whole answer.
+    as_of_the_response! {
+        status -> StatusCode;
+        reason -> &str;
+        headers -> &HeaderMap;
+        url -> &str;
+        history -> &[Response];
+        /// It is the time up to the head of the answer.
+        elapsed -> Duration;
+        links -> Vec<Link>;
+        request -> &StoredRequest;
+        from_cache -> bool;
+        cache_status -> CacheStatus;
+        created_at -> SystemTime;
+        expires_at -> Option<SystemTime>;
+        is_expired -> bool;
+        revalidated -> bool;
+        /// On a miss it is there once the body has been read to its end.
+        cache_key -> Option<&str>;
+    }
+
+    /// As [`Response::cookies`].
+    pub fn cookies(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.response.cookies()
+    }
+
+    /// As [`Response::error_for_status`]: the stream, unless its status is 400 or above.
     ///
     /// # Errors
-    /// As [`send`](super::RequestBuilder::send), but that a body of any size is taken.
-    pub fn into_response(mut self) -> io::Result<Response> {
-        let mut body = Vec::new();
-        self.read_to_end(&mut body)?;
+    ///
+    /// [`Status`](crate::ErrorKind::Status) with status and URL; the body is not read then.
+    pub fn error_for_status(self) -> Result<Self> {
+        match self.response.clone().error_for_status() {
+            Ok(_) => Ok(self),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads what is left of the body and gives the answer with it.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](super::RequestBuilder::send): [`TooLarge`](crate::ErrorKind::TooLarge) for more than
+    /// [`max_body`](super::CachedSessionBuilder::max_body).
+    pub fn into_response(mut self) -> Result<Response> {
+        let body = self.rest().map_err(|error| self.response.located(error))?;
         let mut response = self.response;
-        Arc::make_mut(&mut response.stored).body = body.into();
+        Arc::make_mut(&mut response.stored).body = body;
         Ok(response)
     }
-}
 
-impl Deref for ResponseStream {
-    type Target = Response;
+    /// What is left of the body.
+    ///
+    /// # Errors
+    ///
+    /// As [`into_response`](Self::into_response).
+    pub fn bytes(self) -> Result<Bytes> {
+        self.into_response().map(|response| response.bytes().clone())
+    }
 
-    fn deref(&self) -> &Response {
+    /// What is left of the body as text, as [`Response::text`] gives it.
+    ///
+    /// # Errors
+    ///
+    /// As [`into_response`](Self::into_response) and [`Response::text`].
+    pub fn text(self) -> Result<String> {
+        self.into_response()?.text()
+    }
+
+    /// What is left of the body as JSON, as [`Response::json`] gives it.
+    ///
+    /// # Errors
+    ///
+    /// As [`into_response`](Self::into_response) and [`Response::json`].
+    pub fn json<T: DeserializeOwned>(self) -> Result<T> {
+        self.into_response()?.json()
+    }
+
+    /// The answer in the form of the `http` crate, with what is left of its body.
+    ///
+    /// # Errors
+    ///
+    /// As [`into_response`](Self::into_response).
+    pub fn into_http(self) -> Result<http::Response<Vec<u8>>> {
+        self.into_response().map(Response::into_http)
+    }
+
+    /// The body line by line, without the line breaks (`\n` or `\r\n`), each as soon as it has come.
+    ///
+    /// A byte order mark decides about the charset, else that of `Content-Type`, else it is UTF-8: what
+    /// [`text`](Self::text) finds out by looking at the whole cannot be known here. Malformed bytes become U+FFFD.
+    ///
+    /// An item is an error where the body breaks off, for a charset that is not known, and for a line of more than
+    /// [`max_body`](super::CachedSessionBuilder::max_body) bytes; it is the last one.
+    ///
+    /// ```
+    /// # use larder::{Backend, CachedSession};
+    /// # fn main() -> larder::Result<()> {
+    /// # let session = CachedSession::builder("cache").backend(Backend::Memory)
+    /// #     .transport(|_: &http::Request<bytes::Bytes>| Ok(http::Response::new(b"one\r\ntwo\n".to_vec()))).build()?;
+    /// let stream = session.get("http://example.org/log").send_stream()?;
+    /// let lines: Vec<String> = stream.lines().collect::<larder::Result<_>>()?;
+    /// assert_eq!(lines, ["one", "two"]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use = "nothing is stored before the body is read"]
+    pub fn lines(self) -> Lines {
+        Lines::new(self)
+    }
+
+    /// The body in pieces of this many bytes, all but the last; 0 is taken as 1.
+    ///
+    /// An item is an error where the body breaks off; it is the last one.
+    #[must_use = "nothing is stored before the body is read"]
+    pub fn chunks(self, len: usize) -> Chunks {
+        Chunks::new(self, len)
+    }
+
+    /// Writes what is left of the body to a file, given by its path, or to `&mut` anything that can be written to.
+    /// Gives the number of bytes.
+    ///
+    /// A file gets its name when all of it is there: one that is there already is replaced whole or stays as it is, with
+    /// the mode that new files have. It is not synced to the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`Network`](crate::ErrorKind::Network) and others where the body breaks off; [`Io`](crate::ErrorKind::Io),
+    /// [`Full`](crate::ErrorKind::Full), [`ReadOnly`](crate::ErrorKind::ReadOnly) from the file.
+    ///
+    /// ```
+    /// # use larder::{Backend, CachedSession};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let session = CachedSession::builder("cache").backend(Backend::Memory)
+    /// #     .transport(|_: &http::Request<bytes::Bytes>| Ok(http::Response::new(vec![7; 100_000]))).build()?;
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("large.bin");
+    /// assert_eq!(session.get("http://example.org/large").send_stream()?.copy_to(&path)?, 100_000);
+    /// assert_eq!(std::fs::metadata(&path)?.len(), 100_000);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn copy_to(self, target: impl CopyTarget) -> Result<u64> {
+        target.take(self)
+    }
+
+    pub(super) fn max_body(&self) -> u64 {
+        self.max_body
+    }
+
+    pub(crate) fn response(&self) -> &Response {
         &self.response
+    }
+
+    /// Lets hooks see it, without its body. If they give back another answer, that takes its place, body and all.
+    pub(super) fn hooked(self, hooks: impl FnOnce(Response) -> Result<Response>) -> Result<Self> {
+        let Self { response, body, max_body } = self;
+        let before = Arc::clone(&response.stored);
+        let response = hooks(response)?;
+        let body = if Arc::ptr_eq(&before, &response.stored) {
+            body
+        } else {
+            Spool::reader(Source::whole(response.bytes().clone()))
+        };
+        Ok(Self { response, body, max_body })
+    }
+
+    fn rest(&mut self) -> Result<Bytes> {
+        let mut body = Vec::new();
+        let max = self.max_body;
+        self.take(max.saturating_add(1)).read_to_end(&mut body).map_err(from_io)?;
+        if body.len() as u64 > max { Err(too_large(max)) } else { Ok(body.into()) }
     }
 }
 
 impl Read for ResponseStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let (n, key) = self.body.read(buffer)?;
-        if let Some(key) = key {
+        if let Some(key) = key
+            && self.response.cache_key.is_none()
+        {
             self.response.cache_key = Some(key.to_hex());
         }
         Ok(n)
@@ -86,108 +269,4 @@ impl fmt::Debug for ResponseStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseStream").field("response", &self.response).finish_non_exhaustive()
     }
-}
-
-/// Where the rest of a body comes from, and where it is stored meanwhile.
-pub(super) struct StreamBody {
-    from: Unpacked,
-    saving: Option<Saving>,
-    /// Of the bytes that are handed out, where it is known beforehand.
-    announced: Option<u64>,
-    max_body: u64,
-    deadline: Option<Instant>,
-    handed: u64,
-}
-
-/// A body that is stored while it is handed out.
-pub(super) struct Saving {
-    pub(super) session: CachedSession,
-    pub(super) stage: Box<dyn Stage>,
-    pub(super) hops: Vec<StoredResponse>,
-    pub(super) response: StoredResponse,
-}
-
-impl StreamBody {
-    /// A body from the cache.
-    pub(super) fn stored(reader: Box<dyn BodyReader>, coding: &str) -> Result<Self> {
-        Ok(Self::of(Unpacked::new(reader, coding)?.0))
-    }
-
-    /// A body that comes over the network; what is left of its codings is left in it.
-    pub(super) fn received(from: Unpacked, announced: Option<u64>, max_body: u64, deadline: Option<Instant>) -> Self {
-        Self { announced, max_body, deadline, ..Self::of(from) }
-    }
-
-    fn of(from: Unpacked) -> Self {
-        Self { from, saving: None, announced: None, max_body: u64::MAX, deadline: None, handed: 0 }
-    }
-
-    pub(super) fn saving(mut self, saving: Option<Saving>) -> Self {
-        self.saving = saving;
-        self
-    }
-
-    /// Hands out what comes next, and the key under which the answer is stored once it is.
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<(usize, Option<Key>)> {
-        if buffer.is_empty() {
-            return Ok((0, None));
-        }
-        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            self.saving = None;
-            return Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the body took too long; raise the limit with timeout(..)",
-            ));
-        }
-        let n = self.from.read(buffer).inspect_err(|_| self.saving = None)?;
-        self.handed += n as u64;
-        if n == 0 {
-            return Ok((0, self.finish()?));
-        }
-        if self.handed > self.max_body {
-            self.saving = None;
-        }
-        self.store(buffer.get(..n).unwrap_or_default())?;
-        let complete = self.announced == Some(self.handed);
-        Ok((n, if complete { self.finish()? } else { None }))
-    }
-
-    fn store(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let Some(saving) = &mut self.saving else { return Ok(()) };
-        let Err(error) = saving.stage.write_all(bytes) else { return Ok(()) };
-        let error = error.downcast::<Error>().unwrap_or_else(|error| Error::new(ErrorKind::Store, error.to_string()));
-        self.saving.take().map_or(Ok(()), |saving| tolerate(&saving.session, error))
-    }
-
-    fn finish(&mut self) -> io::Result<Option<Key>> {
-        self.saving.take().map_or(Ok(None), Saving::finish)
-    }
-}
-
-impl Saving {
-    fn finish(self) -> io::Result<Option<Key>> {
-        let Self { session, stage, hops, response } = self;
-        let saved = stage.finish().and_then(|body| session.cache().save_streamed(&hops, &response, &body));
-        session.report_damage();
-        match saved {
-            Ok(key) => Ok(Some(key)),
-            Err(error) => tolerate(&session, error).map(|()| None),
-        }
-    }
-}
-
-/// The failure rule: the caller gets the body whatever the store does, unless the session is strict.
-fn tolerate(session: &CachedSession, error: Error) -> io::Result<()> {
-    session.report(&error);
-    if session.settings().strict { Err(io::Error::other(error)) } else { Ok(()) }
-}
-
-/// A body as the request wants it, and what is left of its codings.
-pub(super) fn unpack(wire: Box<dyn Read + Send>, coding: &str, decoded: bool) -> Result<(Unpacked, String)> {
-    if decoded { Unpacked::new(wire, coding) } else { Ok((Unpacked::as_it_comes(wire), coding.to_owned())) }
-}
-
-/// Whether what is stored can be handed out as the request wants it: decoded, or as it came over the wire.
-pub(super) fn is_as_wished(stored: &StoredResponse, decoded: bool) -> bool {
-    decoded || stored.coding == decode::coding_of(&stored.headers)
 }

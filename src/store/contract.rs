@@ -272,11 +272,19 @@ pub fn a_staged_body_is_stored_whole(store: &dyn Store) {
     let staged = stage.finish().unwrap();
     store.commit(vec![Write::put_staged(bytes("k"), bytes("head"), &staged, TIMES, false)]).unwrap();
     assert_eq!(body(store, "k").as_deref(), Some("one, two"));
-    let mut reader = store.reader(b"k").unwrap().unwrap();
+    let old = version(store, "k").unwrap();
+    let mut reader = store.reader(b"k", old).unwrap().unwrap();
     let mut read = String::new();
     reader.read_to_string(&mut read).unwrap();
     assert_eq!(read, "one, two");
-    assert!(store.reader(b"absent").unwrap().is_none());
+    assert!(store.reader(b"absent", old).unwrap().is_none());
+    // A reader stays with what it was opened for, and none is opened for what has been replaced.
+    let mut reader = store.reader(b"k", old).unwrap().unwrap();
+    store.commit(vec![put("k", "another")]).unwrap();
+    read.clear();
+    reader.read_to_string(&mut read).unwrap();
+    assert_eq!(read, "one, two");
+    assert!(store.reader(b"k", old).unwrap().is_none());
     drop(store.stage().unwrap());
     assert_eq!(store.len().unwrap(), 1);
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     Result,
-    log::{Entry, Head, Staged, Write},
+    log::{Entry, Head, Staged, Version, Write},
 };
 use std::{fmt, io, ops::ControlFlow, path::Path};
 
@@ -70,15 +70,17 @@ pub trait Store: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Opens the body of the value under a key, to be read piece by piece; `None` if there is no value. Aliases are not
-    /// followed.
+    /// Opens the body of the value under a key, to be read piece by piece, if the value is still of this version; `None`
+    /// if it has been written or deleted since, or cannot be read. Aliases are not followed.
+    ///
+    /// All of it is read from that version, whatever is written while it is read.
     ///
     /// The default reads it whole.
     ///
     /// # Errors
     /// As [`entry`](Store::entry).
-    fn reader(&self, key: &[u8]) -> Result<Option<Box<dyn BodyReader>>> {
-        let entry = self.entry(key)?.filter(|entry| entry.alias_to.is_none());
+    fn reader(&self, key: &[u8], version: Version) -> Result<Option<Box<dyn BodyReader>>> {
+        let entry = self.entry(key)?.filter(|entry| entry.alias_to.is_none() && entry.version == version);
         Ok(entry.map(|entry| Box::new(io::Cursor::new(entry.body)) as Box<dyn BodyReader>))
     }
 
@@ -90,6 +92,16 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// Whatever keeps the store from answering, and any error of `each`.
     fn visit(&self, each: Visitor<'_>) -> Result<()>;
+
+    /// Calls `each` with the key of every alias that is not found by way of the records that a cache keeps: for stores
+    /// that other programs fill. Default: there are none.
+    ///
+    /// # Errors
+    /// As [`visit`](Store::visit).
+    fn visit_aliases(&self, each: &mut dyn FnMut(&[u8]) -> Result<ControlFlow<()>>) -> Result<()> {
+        let _ = each;
+        Ok(())
+    }
 
     /// How many values [`visit`](Store::visit) would see.
     ///

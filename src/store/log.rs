@@ -3,7 +3,7 @@
 use super::{BodyReader, Stage, Store, StoreStats, Visitor};
 use crate::{
     Result,
-    log::{self, Entry, Head, Log, Options, Staged, Write},
+    log::{self, Entry, Head, Log, Options, Staged, Version, Write},
 };
 use std::path::Path;
 
@@ -66,12 +66,10 @@ impl Store for LogStore {
         self.log.compresses()
     }
 
-    fn reader(&self, key: &[u8]) -> Result<Option<Box<dyn BodyReader>>> {
-        // The log would follow an alias.
-        if self.log.head(key)?.is_none_or(|head| head.alias_to.is_some()) {
-            return Ok(None);
-        }
-        Ok(self.log.reader(key)?.map(|reader| Box::new(reader) as Box<dyn BodyReader>))
+    fn reader(&self, key: &[u8], version: Version) -> Result<Option<Box<dyn BodyReader>>> {
+        // The log follows an alias, whose version is another than that of what it leads to.
+        let reader = self.log.reader(key)?.filter(|reader| reader.head().version == version);
+        Ok(reader.map(|reader| Box::new(reader) as Box<dyn BodyReader>))
     }
 
     fn visit(&self, each: Visitor<'_>) -> Result<()> {

@@ -15,6 +15,9 @@ mod cookies;
 mod credentials;
 mod disabled;
 mod failing;
+mod global;
+mod hooks;
+mod middleware;
 mod offline;
 mod parameters;
 mod redirects;
@@ -22,6 +25,8 @@ mod requests;
 mod retries;
 mod sent_bodies;
 mod settings;
+mod sharing;
+mod streaming;
 mod streams;
 
 use larder::{Backend, CachedSession, CachedSessionBuilder};

@@ -270,7 +270,7 @@ impl tracing::Subscriber for Warnings {
         struct Text(String);
         impl tracing::field::Visit for Text {
             fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
-                self.0 += &format!("{field}: {value:?}; ");
+                self.0 = format!("{}{field}: {value:?}; ", self.0);
             }
         }
         let mut text = Text(String::new());

@@ -4,7 +4,7 @@ use super::{Cache, plan::STEPS_MAX};
 use crate::{
     Result,
     entry::{Key, StoredResponse, UrlEntry, decode_response, is_alias_head},
-    log::{Entry, Head},
+    log::{Entry, Head, Version},
     policy::{exchange::Found, key::Identity},
 };
 use bytes::Bytes;
@@ -18,6 +18,8 @@ pub(crate) struct Chain {
     /// First asked first; their bodies are empty.
     pub(crate) hops: Vec<Arc<StoredResponse>>,
     pub(crate) response: Arc<StoredResponse>,
+    /// Of the entry that holds the body; `None` if it is a redirect, which has none.
+    pub(crate) version: Option<Version>,
 }
 
 /// A response as it is decoded from an entry, and kept beside it while the store has that in memory.
@@ -135,7 +137,10 @@ impl Cache {
                     hops.push(response);
                     key = to;
                 }
-                _ => return Ok(Some(Chain { key, hops, response })),
+                _ => {
+                    let version = target.is_none().then_some(entry.version);
+                    return Ok(Some(Chain { key, hops, response, version }));
+                }
             }
         }
         Ok(None)

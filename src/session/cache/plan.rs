@@ -53,6 +53,12 @@ impl<'a> Plan<'a> {
         Ok(from == key || self.path(from)?.iter().any(|(step, _)| *step == key))
     }
 
+    /// Whether an alias of this head leads to this key already.
+    pub(super) fn leads_straight(&self, alias: Key, to: Key, head: &Bytes) -> Result<bool> {
+        let there = self.store.head(alias.as_bytes())?;
+        Ok(there.is_some_and(|there| there.alias_to.as_deref() == Some(to.as_bytes()) && there.head == *head))
+    }
+
     /// Empties the list of a URL and body, whatever it names.
     pub(super) fn unlist(&mut self, identity: &Identity) -> Result<()> {
         self.urls.remove_all(self.store, &identity.list_key())
@@ -159,6 +165,16 @@ impl<'a> Plan<'a> {
         Ok(true)
     }
 
+    /// Deletes a response, and every alias that leads there, if it is still of this version.
+    pub(super) fn delete_version(&mut self, key: Key, version: Version) -> Result<bool> {
+        if self.store.head(key.as_bytes())?.is_none_or(|head| head.version != version) {
+            return Ok(false);
+        }
+        // What is written from now on is another version, and the batch is made anew.
+        self.expect(key, version);
+        self.delete(key, |_| true)
+    }
+
     /// Applies the batch, all or nothing. `Conflict` if something read for it has changed.
     pub(super) fn commit(mut self) -> Result<()> {
         self.urls.finish(self.now_ms, &mut self.writes)?;
@@ -204,7 +220,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Every alias that leads to a key, directly or not.
-    fn aliases_leading_to(&mut self, key: Key) -> Result<Vec<(Key, Head)>> {
+    pub(super) fn aliases_leading_to(&mut self, key: Key) -> Result<Vec<(Key, Head)>> {
         let mut seen = HashSet::from([key]);
         let mut found = Vec::new();
         let mut open = vec![key];

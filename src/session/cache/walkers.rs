@@ -41,7 +41,31 @@ impl Iterator for Responses {
     }
 }
 
+/// A stored response without its body: [`Cache::heads`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct CacheHead {
+    /// The key of the response.
+    pub key: String,
+    /// The response; its body is empty.
+    pub response: StoredResponse,
+    /// The length of the body as it is stored.
+    pub body_len: u64,
+}
+
 impl Cache {
+    /// All stored responses without their bodies, in no particular order, expired ones included.
+    ///
+    /// One that cannot be decoded is left out, and counted in [`stats`](Cache::stats).
+    ///
+    /// # Errors
+    /// Whatever keeps the store from answering.
+    pub fn heads(&self) -> Result<Vec<CacheHead>> {
+        let mut heads = Vec::new();
+        self.visit(|key, response, body_len| heads.push(CacheHead { key: key.to_hex(), response, body_len }))?;
+        Ok(heads)
+    }
+
     /// The URLs of all stored responses, sorted, each once. Credentials in them read `REDACTED`.
     ///
     /// # Errors
@@ -139,7 +163,7 @@ impl Cache {
         })
     }
 
-    fn all_keys(&self) -> Result<Vec<Key>> {
+    pub(super) fn all_keys(&self) -> Result<Vec<Key>> {
         let mut keys = Vec::new();
         self.store().visit(&mut |key, _| {
             keys.extend(Key::from_bytes(key));

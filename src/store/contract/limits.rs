@@ -67,7 +67,7 @@ pub fn a_body_of_64_mib_comes_back_as_it_was(store: &dyn Store) {
     let entry = store.entry(b"k").unwrap().unwrap();
     assert!(entry.body == long, "the body is another");
     assert_eq!(store.head(b"k").unwrap().unwrap().body_len, 64 << 20);
-    let mut reader = store.reader(b"k").unwrap().unwrap();
+    let mut reader = store.reader(b"k", entry.version).unwrap().unwrap();
     reader.seek(std::io::SeekFrom::Start(60 << 20)).unwrap();
     let mut end = Vec::new();
     reader.read_to_end(&mut end).unwrap();

@@ -1,0 +1,149 @@
+//! A request that meets an identical one under way.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    CacheStatus, Response, ResponseStream,
+    flight::{Lead, Leading, Part, Stream, Waited},
+    request::Request,
+    send::{Course, Hop, Step},
+    source::{Limits, Source},
+    spool::{Spool, SpoolReader},
+    transport::timed_out,
+};
+use crate::{Result, policy::exchange::Forward};
+
+/// What comes of it.
+pub(super) enum Shared {
+    /// Send it.
+    No,
+    /// Look again: there may be something by now.
+    LookAgain,
+    /// The answer of the other.
+    Answer(Step),
+}
+
+/// The flights that a course leads.
+#[derive(Default)]
+pub(super) struct Leads {
+    led: Vec<Lead>,
+    /// The request as it was asked, if the first of them is for that.
+    asked: Option<Request>,
+    here: Option<Leading>,
+}
+
+impl Leads {
+    /// Ends the wait of all who wait for one of them.
+    pub(super) fn release(&mut self) {
+        *self = Self::default();
+    }
+
+    fn add(&mut self, lead: Lead, asked: Option<Request>) {
+        self.here.get_or_insert_with(Leading::begin);
+        if self.led.is_empty() {
+            self.asked = asked;
+        }
+        self.led.push(lead);
+    }
+
+    /// The one that a stream goes on leading: that of what was asked.
+    fn take_asked(&mut self) -> Option<(Lead, Request)> {
+        let asked = self.asked.take();
+        let mut led = std::mem::take(self).led;
+        asked.map(|asked| (led.swap_remove(0), asked))
+    }
+}
+
+impl Course<'_> {
+    /// Waits for an identical request that is under way, or leads. `landed` is how many had ended before the look-up.
+    pub(super) fn share(&mut self, hop: &Hop<'_>, forward: Forward, landed: u64) -> Result<Shared> {
+        let stores = hop.cached && !self.settings.read_only;
+        if !(self.settings.single_flight && stores && matches!(forward, Forward::UriMiss | Forward::Stale)) {
+            return Ok(Shared::No);
+        }
+        let flights = self.session.flights();
+        let flight = match flights.join(hop.asked.identity.key()) {
+            Part::Lead(lead) => {
+                self.leads.add(lead, self.history.is_empty().then(|| hop.request.clone()));
+                return Ok(if flights.landed() == landed { Shared::No } else { Shared::LookAgain });
+            }
+            Part::Follow(_) if Leading::is_here() => return Ok(Shared::No),
+            Part::Follow(flight) => flight,
+        };
+        let limits = self.limits();
+        match flight.wait(limits.deadline.or_else(|| self.patience())) {
+            Waited::TooLong if limits.deadline.is_some() => {
+                Err(timed_out(&hop.request.method, self.timeout).with_url(hop.request.shown_url()))
+            }
+            Waited::TooLong => Ok(Shared::No),
+            Waited::Over => Ok(Shared::LookAgain),
+            Waited::Stream(stream) => Ok(self.read_along(hop, &stream)),
+        }
+    }
+
+    /// How long a body may take.
+    pub(super) fn limits(&self) -> Limits {
+        let deadline = self.timeout.total.and_then(|total| self.started.checked_add(total));
+        Limits { deadline, read: self.timeout.read }
+    }
+
+    /// A body that is going to be stored leads on, and others may read it along.
+    pub(super) fn lead_stream(
+        &mut self,
+        response: &Response,
+        source: impl FnOnce(Option<Lead>) -> Source,
+    ) -> SpoolReader {
+        let Some((lead, request)) = self.leads.take_asked() else { return Spool::reader(source(None)) };
+        let flight = lead.flight();
+        let reader = Spool::reader(source(Some(lead)));
+        flight.stream(Stream {
+            request,
+            fragment: self.fragment.clone(),
+            limit: self.limit,
+            decode: self.decode,
+            response: response.clone(),
+            spool: Arc::downgrade(reader.spool()),
+        });
+        reader
+    }
+
+    /// When a request without a limit of its whole time goes its own way: after as long as its own connection and first
+    /// byte might take.
+    fn patience(&self) -> Option<Instant> {
+        let read = self.timeout.read?;
+        Instant::now().checked_add(read.saturating_add(self.timeout.connect.unwrap_or(Duration::ZERO)))
+    }
+
+    /// The answer whose body is being read for another. Not if anything in the two requests differs: what the key leaves
+    /// out may still choose among variants.
+    fn read_along(&mut self, hop: &Hop<'_>, stream: &Stream) -> Shared {
+        let (own, other) = (hop.request, &stream.request);
+        let identical = own.method == other.method
+            && own.url == other.url
+            && own.headers == other.headers
+            && own.body == other.body
+            && self.fragment == stream.fragment;
+        if !(identical && self.history.is_empty() && self.limit == stream.limit && self.decode == stream.decode) {
+            return Shared::No;
+        }
+        let Some(spool) = stream.spool.upgrade() else { return Shared::LookAgain };
+        let Some(reader) = spool.join(self.limits()) else { return Shared::No };
+        drop(spool);
+        let mut response = Response { cache_status: CacheStatus::Collapsed, ..stream.response.clone() };
+        response.elapsed = self.started.elapsed();
+        if self.stream {
+            self.session.cache().count_miss();
+            return Shared::Answer(Step::Done(Box::new(response), Some(reader)));
+        }
+        // If it breaks off, that was somebody else's connection, and nothing of it was handed out.
+        let Ok(mut response) = ResponseStream::new(response, reader, self.settings.max_body).into_response() else {
+            return Shared::No;
+        };
+        self.session.cache().count_miss();
+        response.elapsed = self.started.elapsed();
+        Shared::Answer(Step::Done(Box::new(response), None))
+    }
+}

@@ -1,0 +1,56 @@
+//! Opens caches that Python's requests-cache reads and writes as well.
+
+use std::{path::Path, sync::Arc};
+
+use crate::{
+    ErrorKind, Result,
+    dict::{Dict, MemoryDict, SqliteConnection, SqliteDict, SqliteOptions},
+    entry::{StoredRequest, pickle::is_pickle},
+    policy::requests_cache::{KeyRules, Keyed, PICKLE},
+    store::{KeysOf, Lapse, SharedStore, Store},
+};
+
+/// The tables `responses` and `redirects` as requests-cache has them, and one of ours beside them.
+pub(super) fn open_sqlite(
+    path: &Path,
+    options: &SqliteOptions,
+    read_only: bool,
+    rules: &KeyRules,
+) -> Result<Arc<dyn Store>> {
+    let responses = SqliteDict::open_table(path, "responses", options)?.text_values(true);
+    responses.index_expires()?;
+    let table = |name: &str| -> Result<Arc<dyn Dict>> {
+        match responses.table(name) {
+            Ok(dict) => Ok(Arc::new(dict.text_values(name == "redirects"))),
+            // A table that is not there has nothing to be read.
+            Err(error) if read_only && error.kind() == ErrorKind::ReadOnly => Ok(Arc::new(MemoryDict::new())),
+            Err(error) => Err(error),
+        }
+    };
+    let (redirects, lists) = (table("redirects")?, table("larder")?);
+    Ok(Arc::new(SharedStore::new(Arc::new(responses), redirects, lists, Lapse::AtExpiry, keys_of(rules))))
+}
+
+/// Whether the first response in a file was stored by requests-cache.
+pub(super) fn is_of_python(path: &Path) -> Result<bool> {
+    let connection = SqliteConnection::open(path, &SqliteOptions::new().read_only(true))?;
+    connection.with(|connection| {
+        let sql = "SELECT substr(CAST(value AS BLOB), 1, 2) FROM responses LIMIT 1";
+        // No such table, or nothing in it.
+        let first: Vec<u8> = connection.query_row(sql, [], |row| row.get(0)).unwrap_or_default();
+        first.starts_with(b"{") || is_pickle(&first)
+    })
+}
+
+/// The keys that a stored request may have there: whether the certificate was verified is not stored with it, and what
+/// was pickled has others.
+fn keys_of(rules: &KeyRules) -> KeysOf {
+    let pickled = KeyRules { serializer: PICKLE.to_owned(), ..rules.clone() };
+    let rules = [rules.clone(), pickled];
+    Arc::new(move |request: &StoredRequest| {
+        let (method, url, headers) = (&request.method, &request.url, &request.headers);
+        let body = request.body.as_deref().unwrap_or_default();
+        let ways = rules.iter().flat_map(|rules| [(rules, true), (rules, false)]);
+        ways.filter_map(|(rules, verify)| rules.key(&Keyed { method, url, headers, body, verify })).collect()
+    })
+}

@@ -1,0 +1,55 @@
+//! A request that is sent by something else than the session: what the session adds to requests is left out, and what
+//! it stores and serves is all that it does.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Method;
+
+use super::{
+    CachedSession, ResponseStream, Transport,
+    delivery::Delivery,
+    request::{Options, Request, parse_url},
+    send::Course,
+};
+use crate::{
+    Result,
+    policy::exchange::{Exchange, First, Forward, Wish},
+};
+
+/// More redirects than anybody follows: whoever sends the requests has a limit of its own.
+const REDIRECTS_MAX: usize = 1000;
+
+impl CachedSession {
+    /// The same session without what it has to do with sending: it only stores and serves.
+    pub(crate) fn for_caching(&self) -> Self {
+        let mut settings = self.settings().clone();
+        settings.delivery = Delivery::default();
+        settings.environment = Arc::default();
+        #[cfg(feature = "cookies")]
+        {
+            settings.jar = None;
+        }
+        self.with_settings(settings)
+    }
+
+    /// Whether the cache may have to do with requests of a method.
+    pub(crate) fn takes_part(&self, method: &Method) -> bool {
+        let exchange = Exchange::new(&self.settings().rules, Wish::default(), method.as_str());
+        !matches!(exchange.first(), First::Send(Forward::Bypass | Forward::Method))
+    }
+
+    /// The answer up to its body, from the cache or by `transport`. The body is handed out as it came from there.
+    pub(crate) fn run_through(
+        &self,
+        transport: &dyn Transport,
+        request: http::Request<Bytes>,
+    ) -> Result<ResponseStream> {
+        let (parts, body) = request.into_parts();
+        let url = parse_url(&parts.uri.to_string())?;
+        let request = Request { method: parts.method, url, headers: Arc::new(parts.headers), body, extra: None };
+        let options = Options { redirects: Some(REDIRECTS_MAX), decode: Some(false), ..Options::default() };
+        let stream = Course::through(self, &options, transport).run_stream(request)?;
+        stream.hooked(|response| self.hooked(response, &options))
+    }
+}
