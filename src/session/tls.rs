@@ -71,8 +71,20 @@ impl From<&Path> for Verify {
     }
 }
 
+impl From<&PathBuf> for Verify {
+    fn from(path: &PathBuf) -> Self {
+        Self::Ca(path.clone())
+    }
+}
+
 impl From<&str> for Verify {
     fn from(path: &str) -> Self {
+        Self::Ca(path.into())
+    }
+}
+
+impl From<String> for Verify {
+    fn from(path: String) -> Self {
         Self::Ca(path.into())
     }
 }
@@ -140,9 +152,21 @@ impl From<&str> for ClientCert {
     }
 }
 
+impl From<String> for ClientCert {
+    fn from(path: String) -> Self {
+        PathBuf::from(path).into()
+    }
+}
+
 impl From<&Path> for ClientCert {
     fn from(path: &Path) -> Self {
         path.to_owned().into()
+    }
+}
+
+impl From<&PathBuf> for ClientCert {
+    fn from(path: &PathBuf) -> Self {
+        path.clone().into()
     }
 }
 
