@@ -38,6 +38,11 @@
 //! * `gzip` (default): undoes the content codings gzip and deflate.
 //! * `sqlite`, `redis`, `redis-cluster`, `mongodb`: the [`Backend`]s of these names, and dictionaries ([`dict`]) in the
 //!   same places; SQLite itself is built in.
+//! * `cookies`: a jar of cookies ([RFC 6265](https://www.rfc-editor.org/rfc/rfc6265)).
+//! * `multipart`: forms with files.
+//! * `digest`: digest authentication.
+//! * `socks`: SOCKS proxies.
+//! * `tracing`: warns of servers that are not verified.
 
 // The examples of the README are tests like all others.
 #[cfg(all(doctest, feature = "session"))]

@@ -396,6 +396,9 @@ impl CachedSessionBuilder {
         // A recording is replayed as it is: whatever happens, it stays that way.
         self.settings.read_only |= self.settings.rules.mode == Mode::Offline;
         self.take_environment();
+        let settings = &self.settings;
+        self.settings.plain =
+            settings.delivery.is_plain() && settings.environment.netrc.is_none() && !settings.has_jar();
         self.settings.plain_headers = Arc::new(with_defaults(HeaderMap::new(), &self.settings, &[]));
         let rules = (self.settings.key_scheme == KeyScheme::RequestsCache).then(KeyRules::default);
         let (store, put_aside) = self.open(rules.as_ref())?;

@@ -38,6 +38,8 @@ pub(super) struct Settings {
     /// Names of headers that are not added to requests that have none of them.
     pub(super) removed: Vec<HeaderName>,
     pub(super) query: Vec<(String, String)>,
+    /// Whether nothing is added to requests but headers and parameters, and nothing set of how they are sent.
+    pub(super) plain: bool,
     pub(super) delivery: Delivery,
     pub(super) environment: Arc<Environment>,
     #[cfg(feature = "cookies")]
@@ -72,6 +74,7 @@ impl Default for Settings {
             plain_headers: Arc::default(),
             removed: Vec::new(),
             query: Vec::new(),
+            plain: true,
             delivery: Delivery::default(),
             environment: Arc::default(),
             #[cfg(feature = "cookies")]

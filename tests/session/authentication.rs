@@ -193,6 +193,7 @@ fn no_authentication_leaves_its_host(place: &Place) {
 fn in_a_process(test: &str, variables: &[(&str, &str)]) {
     let output = Command::new(env::current_exe().unwrap())
         .args(["--exact", test, "--include-ignored", "--nocapture"])
+        .env_remove("NETRC")
         .envs(variables.iter().copied())
         .output()
         .unwrap();
