@@ -73,6 +73,8 @@ pub(super) struct Hop<'a> {
     pub(super) request: &'a Request,
     /// Without what is added for this hop alone.
     pub(super) bare: &'a Request,
+    /// Whether nobody knows where the answer would come from.
+    pub(super) unverified: bool,
     pub(super) asked: Asked,
     pub(super) cached: bool,
     /// Of a HEAD: what a GET would have been answered with.
@@ -160,12 +162,15 @@ impl<'a> Course<'a> {
     fn try_step(&mut self, request: &Request, share: bool) -> Result<Option<Step>> {
         let landed = self.session.flights().landed();
         let bare = request;
-        let dressed = self.dress(bare)?;
-        let request = &*dressed.request;
+        let dressed = if self.is_plain(bare) { None } else { Some(self.dress(bare)?) };
+        let request = dressed.as_ref().map_or(bare, |dressed| &dressed.request);
         let (ignored, method) = (&self.settings.ignored, request.method.as_str());
         let mut asked = Asked::ignoring(ignored, method, &request.url, &request.headers, &request.body)?;
-        self.count_credentials(&mut asked, &dressed);
-        let mut hop = Hop { request, bare, asked, cached: true, get: None };
+        if let Some(dressed) = &dressed {
+            self.count_credentials(&mut asked, dressed);
+        }
+        let unverified = dressed.is_some() && self.is_unverified(request);
+        let mut hop = Hop { request, bare, unverified, asked, cached: true, get: None };
         if let Some(key_fn) = &self.settings.key_fn {
             hop.asked.name(&key_fn(request));
         } else if !self.settings.match_headers.is_empty() {
@@ -299,7 +304,7 @@ impl<'a> Course<'a> {
         } else {
             self.tolerate(cache.partition(asked, by))?.unwrap_or(false)
         };
-        if self.is_unverified(hop.request) {
+        if hop.unverified {
             asked.identity.partition = Some(partition::unverified(asked.identity.partition));
         }
         Ok(may)
@@ -387,6 +392,9 @@ impl<'a> Course<'a> {
     /// The failure rule: what the store cannot do is reported, and breaks the request only if the session is strict.
     pub(super) fn tolerate<T>(&self, result: Result<T>) -> Result<Option<T>> {
         result.map(Some).or_else(|error| {
+            if self.settings.leaves_out(&error) {
+                return Ok(None);
+            }
             self.session.report(&error);
             if self.settings.strict { Err(error) } else { Ok(None) }
         })
