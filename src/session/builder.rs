@@ -400,7 +400,7 @@ impl CachedSessionBuilder {
         self.settings.plain =
             settings.delivery.is_plain() && settings.environment.netrc.is_none() && !settings.has_jar();
         self.settings.plain_headers = Arc::new(with_defaults(HeaderMap::new(), &self.settings, &[]));
-        let rules = (self.settings.key_scheme == KeyScheme::RequestsCache).then(KeyRules::default);
+        let rules = self.settings.foreign_keys();
         let (store, put_aside) = self.open(rules.as_ref())?;
         let cache = Cache::new(store, Arc::new(SystemClock))?.with_foreign_keys(rules);
         let cache = cache.ignoring(Arc::clone(&self.settings.ignored));
