@@ -3,8 +3,9 @@
 use super::{BodyReader, Stage, Store, StoreStats, Visitor};
 use crate::{
     Result,
-    log::{self, Entry, Head, Log, Options, Staged, Version, Write},
+    log::{self, Entry, Head, Log, Options, Staged, Times, Version, Write},
 };
+use bytes::Bytes;
 use std::path::Path;
 
 /// A [`Store`] in one file: what was committed survives the process and a power cut, as [`Log`] promises.
@@ -58,6 +59,10 @@ impl Store for LogStore {
         self.log.apply(&writes)
     }
 
+    fn update_head(&self, key: &[u8], expected: Version, head: Bytes, times: Times) -> Result<()> {
+        self.log.update_head(key, expected, head, times)
+    }
+
     fn stage(&self) -> Result<Box<dyn Stage>> {
         Ok(Box::new(self.log.stage()?))
     }
@@ -100,7 +105,8 @@ impl Store for LogStore {
 
     fn stats(&self) -> Result<StoreStats> {
         let stats = self.log.stats()?;
-        Ok(StoreStats::new(stats.entries, stats.live_bytes, stats.dead_bytes, stats.file_bytes))
+        let sizes = StoreStats::new(stats.entries, stats.live_bytes, stats.dead_bytes, stats.file_bytes);
+        Ok(sizes.with_evictions(stats.evictions))
     }
 
     fn location(&self) -> Option<&Path> {
