@@ -25,6 +25,28 @@
 //!   easily, for those who bring their own; both come with their laws as tests.
 //! * [`log::Log`] is the engine alone, a durable key-value log in one file.
 //!
+//! # What differs from requests-cache
+//!
+//! Settings have the names and the meaning that they have there (1.3), but for what is listed here.
+//!
+//! * [`cache_control`](CachedSessionBuilder::cache_control) is RFC 9111 whole: ages, validators, conditional and range
+//!   requests, HEAD, invalidation by POST and its like. There, of responses only `max-age`, `Expires` and a few more count,
+//!   and an ill-formed `Expires` is an exception.
+//! * [`refresh`](RequestBuilder::refresh) asks the origin always; there it serves what has no validator.
+//! * A `Cache-Control` of a request means what the standard says: `max-age` is a limit of age (and, as there, the expiry
+//!   of what is stored now), `no-cache` asks whether what is stored still holds, a bare `max-stale` accepts anything.
+//! * An answer to a request for a part, or with a condition of the caller, is never mixed up with a whole one.
+//! * `only_if_cached` is an error of the kind [`OfflineMiss`](ErrorKind::OfflineMiss) where nothing is stored; the header
+//!   `Cache-Control: only-if-cached` gives the answer 504 that it gives there.
+//! * Only GET is cached unless set, not HEAD. Credentials partition the cache. What varies by request headers (`Vary`) is
+//!   kept apart, always, also behind redirects.
+//! * There is one background request at a time for [each](CachedSessionBuilder::stale_while_revalidate) stale response;
+//!   [`force_refresh`](RequestBuilder::force_refresh) falls back to what is stored if
+//!   [`stale_if_error`](CachedSessionBuilder::stale_if_error) is set.
+//! * [`ignored_parameters`](CachedSessionBuilder::ignored_parameters) are empty unless set, as credentials are taken out
+//!   anyway; they count without regard to case, and at any depth of a JSON body.
+//! * A [filter](CachedSessionBuilder::filter) that refuses what is stored has it fetched anew; it does not delete it.
+//!
 //! # In async programs
 //!
 //! A session blocks the thread that calls it. Inside an async runtime it belongs on a thread where that is allowed; in

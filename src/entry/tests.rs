@@ -1,7 +1,7 @@
 //! The bytes of heads and lists, and what hostile ones lead to.
 
 use super::{
-    Index, Item, Key, StoredRequest, StoredResponse, UrlEntry,
+    Index, Item, Key, StoredRequest, StoredResponse, UrlEntry, Variants,
     codec::{decode_response, encode_response},
     fuzz::head_decode,
     response::{from_ms, to_ms},
@@ -81,6 +81,43 @@ fn the_bytes_of_a_head_are_frozen() {
     .concat();
     let head = encode_response(&response()).unwrap();
     assert_eq!(hex(&head), golden);
+}
+
+/// One field more, behind the others, and a version of its own.
+#[test]
+fn the_bytes_of_a_validated_head_are_frozen() {
+    let response = response();
+    let validated = response.clone().with_validated(response.created_at() + Duration::from_secs(1));
+    let (plain, head) = (encode_response(&response).unwrap(), encode_response(&validated).unwrap());
+    assert_eq!(hex(&head), ["02", &hex(&plain)[2..], "fc760d2c93"].concat());
+    assert_eq!(decode_response(&head, validated.body.clone()), Some(validated));
+    assert_eq!(decode_response(&head[..head.len() - 1], Bytes::new()), None);
+}
+
+#[test]
+fn the_bytes_of_variants_are_frozen() {
+    let key = Key::from_digest([1; 32]);
+    let mut variants = Variants::new([2; 32], Some([7; 16]), Key::from_digest([9; 32]));
+    variants.note(&[HeaderName::from_static("accept"), HeaderName::from_static("foo")], key);
+    let golden = ["03", &"02".repeat(32), "01", &"07".repeat(16), &"01".repeat(32), "0102066163636570740", "3666f6f"];
+    let head = variants.encode().unwrap();
+    assert_eq!(hex(&head), golden.concat());
+    assert_eq!(Variants::decode(&head), Some(variants));
+    assert_eq!(decode_response(&head, Bytes::new()), None);
+    assert_eq!(Variants::decode(&encode_response(&response()).unwrap()), None);
+}
+
+#[test]
+fn the_latest_names_of_variants_come_first_and_the_oldest_are_forgotten() {
+    let mut variants = Variants::new([2; 32], None, Key::from_digest([1; 32]));
+    let name = |n: u8| HeaderName::from_bytes(format!("x-{n}").as_bytes()).unwrap();
+    for n in 0..10 {
+        variants.note(&[name(n)], Key::from_digest([n; 32]));
+    }
+    variants.note(&[name(5)], Key::from_digest([77; 32]));
+    let sets: Vec<_> = variants.sets().map(|set| set[0].to_string()).collect();
+    assert_eq!(sets, ["x-5", "x-9", "x-8", "x-7", "x-6", "x-4", "x-3", "x-2"]);
+    assert_eq!(variants.latest, Key::from_digest([77; 32]));
 }
 
 /// These bytes never change either.

@@ -109,7 +109,10 @@ impl fmt::Debug for CacheMiddleware {
 impl Middleware for CacheMiddleware {
     fn handle(&self, request: Request<SendBody>, next: MiddlewareNext) -> Result<Response<Body>, ureq::Error> {
         if !self.caching.takes_part(request.method()) {
-            return next.handle(request);
+            let (method, uri) = (request.method().clone(), request.uri().to_string());
+            let response = next.handle(request)?;
+            self.caching.note_answer(&method, &uri, response.status().as_u16(), response.headers());
+            return Ok(response);
         }
         let (parts, body) = request.into_parts();
         let mut bytes = Vec::new();

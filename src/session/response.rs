@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    fmt,
+    fmt::{self, Write},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -55,7 +55,7 @@ impl fmt::Display for CacheStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let forward = match self {
             Self::Hit | Self::StaleHit => return f.write_str("hit"),
-            Self::Revalidated => return f.write_str("hit; fwd=stale; fwd-status=304"),
+            Self::Revalidated => return f.write_str("fwd=stale; fwd-status=304"),
             Self::NotCached => return f.write_str("detail=only-if-cached"),
             Self::Miss => Forward::UriMiss,
             Self::VaryMiss => Forward::VaryMiss,
@@ -261,6 +261,47 @@ impl Response {
     #[must_use]
     pub fn cache_status(&self) -> CacheStatus {
         self.cache_status
+    }
+
+    /// The same with what else there is to say, as a `Cache-Status` header would (RFC 9211): how long the answer is still
+    /// fresh, or since when it is not (`ttl`, in seconds), the status that the origin answered with, and whether and under
+    /// which key it is stored.
+    ///
+    /// ```
+    /// # use larder::{Backend, CachedSession};
+    /// # use std::time::Duration;
+    /// # fn main() -> larder::Result<()> {
+    /// # let session = CachedSession::builder("cache").backend(Backend::Memory).expire_after(Duration::from_secs(3600))
+    /// #     .transport(|_: &http::Request<bytes::Bytes>| Ok(http::Response::new(b"hello".to_vec()))).build()?;
+    /// let miss = session.get("http://example.org/").send()?;
+    /// assert!(miss.cache_status_field().starts_with("larder; fwd=uri-miss; fwd-status=200; stored; ttl=3"));
+    /// let hit = session.get("http://example.org/").send()?;
+    /// assert!(hit.cache_status_field().starts_with("larder; hit; ttl=3"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn cache_status_field(&self) -> String {
+        let mut field = format!("larder; {}", self.cache_status);
+        let asked = !self.from_cache() && self.cache_status != CacheStatus::NotCached;
+        // Writing to a String does not fail.
+        if asked {
+            let _ = write!(field, "; fwd-status={}", self.status().as_u16());
+        }
+        if asked && self.cache_key.is_some() {
+            field.push_str("; stored");
+        }
+        if let Some(expires) = self.stored.expires {
+            let now = SystemTime::now();
+            let _ = match expires.duration_since(now) {
+                Ok(left) => write!(field, "; ttl={}", left.as_secs()),
+                Err(since) => write!(field, "; ttl=-{}", since.duration().as_secs()),
+            };
+        }
+        if let Some(key) = &self.cache_key {
+            let _ = write!(field, "; key=\"{key}\"");
+        }
+        field
     }
 
     /// When the answer came from the origin.

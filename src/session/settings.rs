@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind,
-    policy::{exchange::Rules, redact::Ignored},
+    policy::{exchange::Rules, redact::Ignored, requests_cache::KeyRules},
 };
 
 pub(super) type Filter = Arc<dyn Fn(&Response) -> bool + Send + Sync>;
@@ -56,8 +56,8 @@ pub(super) struct Settings {
     /// Sorted.
     pub(super) match_headers: Vec<HeaderName>,
     pub(super) ignored: Ignored,
-    /// The same as they were written, which requests-cache takes them for.
-    pub(super) ignored_names: Vec<String>,
+    /// The same as they were set, for keys in the way of requests-cache.
+    pub(super) ignored_names: Option<Vec<String>>,
     pub(super) on_response: Hooks,
     pub(super) single_flight: bool,
     pub(super) on_store_error: Option<OnStoreError>,
@@ -92,7 +92,7 @@ impl Default for Settings {
             key_fn: None,
             match_headers: Vec::new(),
             ignored: Ignored::default(),
-            ignored_names: Vec::new(),
+            ignored_names: None,
             on_response: Hooks::default(),
             single_flight: true,
             on_store_error: None,
@@ -128,6 +128,22 @@ impl Settings {
 
     pub(super) fn cookies_for(&self, _: &Url) -> Vec<(String, String)> {
         Vec::new()
+    }
+}
+
+impl Settings {
+    /// How keys are made if not in our own way.
+    pub(super) fn foreign_keys(&self) -> Option<KeyRules> {
+        if self.key_scheme != KeyScheme::RequestsCache {
+            return None;
+        }
+        let mut rules = KeyRules::default();
+        rules.match_headers = self.match_headers.iter().map(ToString::to_string).collect();
+        // Names that are set take the place of those that are ignored there by default.
+        if let Some(names) = &self.ignored_names {
+            rules.ignored.clone_from(names);
+        }
+        Some(rules)
     }
 }
 

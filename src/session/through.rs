@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Method;
+use http::{HeaderMap, Method};
 
 use super::{
     CachedSession, ResponseStream, Transport,
@@ -14,7 +14,10 @@ use super::{
 };
 use crate::{
     Result,
-    policy::exchange::{Exchange, First, Forward, Wish},
+    policy::{
+        exchange::{Exchange, First, Forward, Wish},
+        invalidate::invalidated,
+    },
 };
 
 /// More redirects than anybody follows: whoever sends the requests has a limit of its own.
@@ -35,9 +38,25 @@ impl CachedSession {
 
     /// Whether the cache may have to do with requests of a method.
     pub(crate) fn takes_part(&self, method: &Method) -> bool {
-        let headers = http::HeaderMap::new();
+        let headers = HeaderMap::new();
         let exchange = Exchange::new(&self.settings().rules, Wish::default(), method.as_str(), "", &headers);
         !matches!(exchange.first(), First::Send(Forward::Bypass | Forward::Method))
+    }
+
+    /// Takes note of the answer to a request that the cache had nothing to do with: it may make invalid what is stored.
+    pub(crate) fn note_answer(&self, method: &Method, uri: &str, status: u16, headers: &HeaderMap) {
+        let none = HeaderMap::new();
+        let exchange = Exchange::new(&self.settings().rules, Wish::default(), method.as_str(), uri, &none);
+        if self.settings().read_only || !exchange.may_invalidate() {
+            return;
+        }
+        let Ok(url) = parse_url(uri) else { return };
+        let urls = invalidated(method.as_str(), &url, status, headers);
+        if !urls.is_empty()
+            && let Err(error) = self.cache().invalidate(&urls)
+        {
+            self.report(&error);
+        }
     }
 
     /// The answer up to its body, from the cache or by `transport`. The body is handed out as it came from there.

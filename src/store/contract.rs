@@ -54,6 +54,7 @@ macro_rules! store_contract {
             compaction_keeps_everything
             what_is_past_its_time_is_whole_or_gone
             a_staged_body_is_stored_whole
+            a_head_is_replaced_and_the_body_stays
             an_alias_is_shown_itself_with_its_own_head
             an_alias_outlives_the_overwriting_of_its_target
             an_alias_of_a_deleted_key_is_gone_for_good
@@ -287,4 +288,26 @@ pub fn a_staged_body_is_stored_whole(store: &dyn Store) {
     assert!(store.reader(b"k", old).unwrap().is_none());
     drop(store.stage().unwrap());
     assert_eq!(store.len().unwrap(), 1);
+}
+
+/// A head can be replaced without the body, if the key is still in the state that was read.
+pub fn a_head_is_replaced_and_the_body_stays(store: &dyn Store) {
+    store.commit(vec![put("k", "body")]).unwrap();
+    let old = version(store, "k").unwrap();
+    let later = Times { created_ms: 2_000, ..TIMES };
+    store.update_head(b"k", old, bytes("another"), later).unwrap();
+    let entry = store.entry(b"k").unwrap().unwrap();
+    assert_eq!((&entry.head[..], &entry.body[..]), (&b"another"[..], &b"body"[..]));
+    assert_eq!((entry.times, store.len().unwrap()), (later, 1));
+    assert_ne!(entry.version, old);
+    for (key, version) in [("k", old), ("absent", entry.version)] {
+        let error = store.update_head(key.as_bytes(), version, bytes("late"), TIMES).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{key}");
+    }
+    assert_eq!(&store.head(b"k").unwrap().unwrap().head[..], b"another");
+    store.commit(vec![Write::Alias { key: bytes("a"), to: bytes("k"), head: bytes("own"), times: TIMES }]).unwrap();
+    let alias = version(store, "a").unwrap();
+    store.update_head(b"a", alias, bytes("new"), TIMES).unwrap();
+    let alias = store.entry(b"a").unwrap().unwrap();
+    assert_eq!((&alias.head[..], alias.alias_to.as_deref()), (&b"new"[..], Some(&b"k"[..])));
 }

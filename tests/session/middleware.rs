@@ -14,6 +14,7 @@ over_all_backends!(
     hits_look_like_misses_in_uri_history_headers_and_body,
     the_configuration_of_the_agent_stays_in_force_on_hits,
     what_cannot_be_stored_passes_through_unharmed,
+    what_is_posted_through_an_agent_makes_invalid_what_is_stored,
     a_session_and_an_agent_share_one_cache,
     offline_never_touches_the_network,
 );
@@ -127,6 +128,18 @@ fn what_cannot_be_stored_passes_through_unharmed(place: &Place) {
     }
     let late = plain.get(origin.url("/slow")).config().timeout_global(Some(Duration::from_millis(100))).build().call();
     assert!(matches!(late, Err(ureq::Error::Timeout(_))));
+}
+
+fn what_is_posted_through_an_agent_makes_invalid_what_is_stored(place: &Place) {
+    let origin = Origin::start();
+    origin.route("/a", Reply::ok("x").header("Cache-Control", "max-age=60"));
+    let session = place.builder().cache_control(true).build().unwrap();
+    let agent: Agent = Agent::config_builder().middleware(larder::middleware(session.clone())).build().into();
+    agent.get(origin.url("/a")).call().unwrap().body_mut().read_to_string().unwrap();
+    assert!(session.get(origin.url("/a")).send().unwrap().from_cache());
+    agent.post(origin.url("/a")).send("new").unwrap();
+    assert!(!session.get(origin.url("/a")).send().unwrap().from_cache());
+    assert!(session.get(origin.url("/a")).send().unwrap().from_cache());
 }
 
 fn a_session_and_an_agent_share_one_cache(place: &Place) {
