@@ -44,7 +44,7 @@ impl RequestBuilder {
         match name.try_into() {
             Ok(name) => {
                 self.headers.remove(&name);
-                self.removed.push(name);
+                self.rare().removed.push(name);
             }
             Err(_) => self.fail("a header name holds characters that HTTP does not allow".to_owned()),
         }
@@ -62,7 +62,7 @@ impl RequestBuilder {
             if name.is_empty() || name.contains(['=', ';']) || value.contains(';') {
                 self.fail("the name or value of a cookie holds a character that would end it".to_owned());
             }
-            self.cookies.push((name.to_owned(), value.to_owned()));
+            self.rare().cookies.push((name.to_owned(), value.to_owned()));
         }
         self
     }
@@ -108,9 +108,10 @@ impl CachedSessionBuilder {
     /// Keeps the cookies that answers set, those of redirects too, and sends them back as RFC 6265 says. Off unless set.
     /// Needs the feature `cookies`.
     ///
-    /// A hit leaves them alone in [`Mode::Cache`](crate::Mode::Cache), and sets them again in the replay modes. As cookies are credentials,
-    /// they make a partition of the cache: a request with another cookie than before gets an answer of its own, unless
-    /// [`partition`](Self::partition) or [`share_across_credentials`](Self::share_across_credentials) says otherwise.
+    /// A hit leaves them alone in [`Mode::Cache`](crate::Mode::Cache), and sets them again in the replay modes. As
+    /// cookies are credentials, they make a partition of the cache: a request with another cookie than before gets an
+    /// answer of its own, unless [`partition`](Self::partition) or
+    /// [`share_across_credentials`](Self::share_across_credentials) says otherwise.
     pub fn cookies(mut self, keep: bool) -> Self {
         #[cfg(feature = "cookies")]
         {

@@ -35,14 +35,16 @@ mod proxies;
 mod put_aside;
 mod read_only;
 mod redirect;
+mod refresh;
 mod request;
 mod response;
 mod retries;
 mod scheme;
 mod send;
+mod serve;
 mod settings;
 mod share;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "redis"))]
 mod shared;
 mod source;
 mod spool;

@@ -20,10 +20,13 @@ use super::{
     hooks::Hooks,
     multipart::Form,
     pairs::TextPair,
-    params::Params,
+    params,
     settings::Settings,
 };
-use crate::{Error, ErrorKind, Expire, Result, policy::redact};
+use crate::{
+    Error, ErrorKind, Expire, Result,
+    policy::{exchange::Refresh, redact},
+};
 
 /// A request that is about to be looked up or sent, as [`key_fn`](super::CachedSessionBuilder::key_fn) sees it.
 ///
@@ -113,6 +116,18 @@ impl fmt::Debug for Request {
     }
 }
 
+/// What few requests are given: a plain one is not to carry its weight.
+#[derive(Clone, Default)]
+pub(super) struct Rare {
+    /// Parts of the query as they are to be sent.
+    pub(super) raw_query: Vec<String>,
+    /// Names of parameters that the session does not add.
+    pub(super) removed_query: Vec<String>,
+    /// Names of headers that neither the session nor anybody else adds.
+    pub(super) removed: Vec<HeaderName>,
+    pub(super) cookies: Vec<(String, String)>,
+}
+
 /// What one request asks of the session beyond its settings.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Options {
@@ -120,7 +135,7 @@ pub(super) struct Options {
     pub(super) redirects: Option<usize>,
     pub(super) decode: Option<bool>,
     pub(super) expire: Option<Expire>,
-    pub(super) refresh: bool,
+    pub(super) refresh: Refresh,
     pub(super) only_if_cached: bool,
     pub(super) no_store: bool,
     pub(super) delivery: Option<Box<Delivery>>,
@@ -154,12 +169,10 @@ pub struct RequestBuilder {
     session: CachedSession,
     method: Method,
     url: String,
-    pub(super) params: Params,
+    pub(super) query: Vec<(String, String)>,
     pub(super) headers: HeaderMap,
-    /// Names of headers that neither the session nor anybody else adds.
-    pub(super) removed: Vec<HeaderName>,
-    body: Body,
-    pub(super) cookies: Vec<(String, String)>,
+    body: Option<Box<Body>>,
+    rare: Option<Box<Rare>>,
     pub(super) options: Options,
     error: Option<String>,
 }
@@ -171,11 +184,10 @@ impl RequestBuilder {
             session,
             method: method.unwrap_or_default(),
             url: url.to_owned(),
-            params: Params::default(),
+            query: Vec::new(),
             headers: HeaderMap::new(),
-            removed: Vec::new(),
-            body: Body::default(),
-            cookies: Vec::new(),
+            body: None,
+            rare: None,
             options: Options::default(),
             error,
         }
@@ -183,7 +195,7 @@ impl RequestBuilder {
 
     /// Sets the body. It is part of the cache key if the request takes part in the cache; see [`Body`].
     pub fn body(mut self, body: impl Into<Body>) -> Self {
-        self.body = body.into();
+        self.body = Some(Box::new(body.into()));
         self
     }
 
@@ -231,20 +243,17 @@ impl RequestBuilder {
         self
     }
 
-    /// Asks the origin even if an answer is stored, and replaces what is stored.
-    ///
-    /// The same as [`force_refresh`](Self::force_refresh) until revalidation exists: then this may be answered with what
-    /// is stored, if the origin confirms that it still holds.
+    /// Asks the origin even if an answer is stored. If that has a validator (`ETag`, `Last-Modified`), the origin is asked
+    /// whether it still holds, and a 304 makes it the answer; else what comes replaces what is stored.
     pub fn refresh(mut self) -> Self {
-        self.options.refresh = true;
+        self.options.refresh = Refresh::Validate;
         self
     }
 
-    /// Asks the origin without regard to what is stored, and replaces it.
-    ///
-    /// The same as [`refresh`](Self::refresh) until revalidation exists.
+    /// Asks the origin without regard to what is stored, and replaces it. What is stored is served only where
+    /// [`stale_if_error`](super::CachedSessionBuilder::stale_if_error) is set and no answer comes.
     pub fn force_refresh(mut self) -> Self {
-        self.options.refresh = true;
+        self.options.refresh = Refresh::Force;
         self
     }
 
@@ -308,6 +317,10 @@ impl RequestBuilder {
         self
     }
 
+    pub(super) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
     pub(super) fn delivery(&mut self) -> &mut Delivery {
         self.options.delivery.get_or_insert_default()
     }
@@ -319,18 +332,22 @@ impl RequestBuilder {
 
 /// The request that was built, with what the session adds.
 fn prepare(builder: RequestBuilder) -> Result<(CachedSession, Request, Options)> {
-    let RequestBuilder { session, method, url, params, headers, removed, body, cookies, options, error } = builder;
+    let RequestBuilder { session, method, url, query, headers, body, rare, options, error } = builder;
     if let Some(error) = error {
         return Err(invalid(error));
     }
-    let own = options.delivery.as_deref();
-    own.map_or(Ok(()), Delivery::check)?;
     let settings = session.settings();
     let mut url = parse_url(&url)?;
-    params.add_to(&mut url, &settings.query);
-    let auth = own.and_then(|own| own.auth.clone());
-    let parts = Parts { method, url, headers, removed, body, cookies, auth };
-    let request = complete(parts, settings)?;
+    if !(query.is_empty() && settings.query.is_empty() && rare.is_none()) {
+        params::add_to(&mut url, query, &settings.query, rare.as_deref());
+    }
+    let mut auth = None;
+    if let Some(own) = options.delivery.as_deref() {
+        own.check()?;
+        auth.clone_from(&own.auth);
+    }
+    let plain = Request { method, url, headers: Arc::clone(&settings.plain_headers), body: Bytes::new(), extra: None };
+    let request = complete(plain, headers, body.map(|body| *body), rare, auth, settings)?;
     Ok((session, request, options))
 }
 
@@ -345,9 +362,9 @@ impl fmt::Debug for RequestBuilder {
 pub(super) fn from_http<B: Into<Body>>(request: http::Request<B>, settings: &Settings) -> Result<Request> {
     let (parts, body) = request.into_parts();
     let url = parse_url(&parts.uri.to_string())?;
-    let (method, headers, body) = (parts.method, parts.headers, body.into());
-    let parts = Parts { method, url, headers, removed: Vec::new(), body, cookies: Vec::new(), auth: None };
-    complete(parts, settings)
+    let plain_headers = Arc::clone(&settings.plain_headers);
+    let plain = Request { method: parts.method, url, headers: plain_headers, body: Bytes::new(), extra: None };
+    complete(plain, parts.headers, Some(body.into()), None, None, settings)
 }
 
 pub(super) fn parse_url(text: &str) -> Result<Url> {
@@ -361,51 +378,50 @@ pub(super) fn parse_url(text: &str) -> Result<Url> {
     }
 }
 
-/// What the caller gave.
-struct Parts {
-    method: Method,
-    url: Url,
-    headers: HeaderMap,
-    removed: Vec<HeaderName>,
-    body: Body,
-    cookies: Vec<(String, String)>,
+/// Adds what every request carries unless it says otherwise, so that nothing is sent that is not shown, to a request that
+/// has the headers of one that says nothing.
+fn complete(
+    mut request: Request,
+    mut headers: HeaderMap,
+    body: Option<Body>,
+    rare: Option<Box<Rare>>,
     auth: Option<Auth>,
-}
-
-/// Adds what every request carries unless it says otherwise, so that nothing is sent that is not shown.
-fn complete(parts: Parts, settings: &Settings) -> Result<Request> {
-    let Parts { method, url, mut headers, mut removed, mut body, cookies, auth } = parts;
-    if let Some(content_type) = body.take_type() {
-        headers.entry(CONTENT_TYPE).or_insert(content_type);
+    settings: &Settings,
+) -> Result<Request> {
+    let mut extra = Extra::default();
+    if let Some(mut body) = body {
+        if let Some(content_type) = body.take_type() {
+            headers.entry(CONTENT_TYPE).or_insert(content_type);
+        }
+        match body.as_bytes() {
+            Some(bytes) => request.body = bytes.clone(),
+            None => match body.error() {
+                Some(error) => return Err(error),
+                None => extra.body = Some(body),
+            },
+        }
     }
-    if let Some(error) = body.error() {
-        return Err(error);
+    let mut removed = Vec::new();
+    if let Some(rare) = rare {
+        (removed, extra.cookies) = (rare.removed, rare.cookies);
     }
     // What the session says of who asks counts where the request says nothing.
-    let auth = match auth {
-        Some(auth) => {
-            removed.push(AUTHORIZATION);
-            Some(auth)
-        }
-        None if headers.contains_key(AUTHORIZATION) => None,
-        None => settings.delivery.auth.clone(),
-    };
-    let headers = if headers.is_empty() && removed.is_empty() {
-        Arc::clone(&settings.plain_headers)
-    } else {
+    if auth.is_some() {
+        removed.push(AUTHORIZATION);
+        extra.auth = auth;
+    } else if settings.delivery.auth.is_some() && !headers.contains_key(AUTHORIZATION) {
+        extra.auth.clone_from(&settings.delivery.auth);
+    }
+    if !(headers.is_empty() && removed.is_empty()) {
         // It follows from the body; a wrong one would keep the server waiting.
         headers.remove(CONTENT_LENGTH);
         let mut headers = with_defaults(headers, settings, &removed);
         join_cookies(&mut headers);
-        Arc::new(headers)
-    };
-    let (body, streamed) = match body.as_bytes() {
-        Some(bytes) => (bytes.clone(), None),
-        None => (Bytes::new(), Some(body)),
-    };
-    let extra = Extra { cookies, auth, body: streamed };
-    let plain = extra.cookies.is_empty() && extra.auth.is_none() && extra.body.is_none();
-    let mut request = Request { method, url, headers, body, extra: (!plain).then(|| Arc::new(extra)) };
+        request.headers = Arc::new(headers);
+    }
+    if !extra.is_empty() {
+        request.extra = Some(Arc::new(extra));
+    }
     take_userinfo(&mut request);
     Ok(request)
 }

@@ -9,7 +9,10 @@ use super::{
     KeyScheme, Request, Response, Serializer, Timeout, cache::PartitionBy, delivery::Delivery,
     environment::Environment, hooks::Hooks,
 };
-use crate::{Error, ErrorKind, policy::exchange::Rules};
+use crate::{
+    Error, ErrorKind,
+    policy::{exchange::Rules, redact::Ignored},
+};
 
 pub(super) type Filter = Arc<dyn Fn(&Response) -> bool + Send + Sync>;
 pub(super) type KeyFn = Arc<dyn Fn(&Request) -> String + Send + Sync>;
@@ -35,6 +38,8 @@ pub(super) struct Settings {
     /// Names of headers that are not added to requests that have none of them.
     pub(super) removed: Vec<HeaderName>,
     pub(super) query: Vec<(String, String)>,
+    /// Whether nothing is added to requests but headers and parameters, and nothing set of how they are sent.
+    pub(super) plain: bool,
     pub(super) delivery: Delivery,
     pub(super) environment: Arc<Environment>,
     #[cfg(feature = "cookies")]
@@ -48,6 +53,9 @@ pub(super) struct Settings {
     pub(super) strict: bool,
     pub(super) filter: Option<Filter>,
     pub(super) key_fn: Option<KeyFn>,
+    /// Sorted.
+    pub(super) match_headers: Vec<HeaderName>,
+    pub(super) ignored: Ignored,
     pub(super) on_response: Hooks,
     pub(super) single_flight: bool,
     pub(super) on_store_error: Option<OnStoreError>,
@@ -66,6 +74,7 @@ impl Default for Settings {
             plain_headers: Arc::default(),
             removed: Vec::new(),
             query: Vec::new(),
+            plain: true,
             delivery: Delivery::default(),
             environment: Arc::default(),
             #[cfg(feature = "cookies")]
@@ -79,6 +88,8 @@ impl Default for Settings {
             strict: false,
             filter: None,
             key_fn: None,
+            match_headers: Vec::new(),
+            ignored: Ignored::default(),
             on_response: Hooks::default(),
             single_flight: true,
             on_store_error: None,

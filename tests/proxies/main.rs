@@ -178,3 +178,26 @@ fn a_proxy_of_ureq_s_own_settings_is_used_where_none_is_named() {
     assert_eq!(named.text().unwrap(), "http://a.example/ a.example ");
     assert_eq!(tunnel.asked().len(), 1);
 }
+
+#[test]
+fn a_proxy_or_server_that_says_nothing_is_left_when_the_time_is_over() {
+    // The kernel accepts; nobody ever answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let short = std::time::Duration::from_millis(300);
+    let session = builder().build().unwrap();
+    for (url, proxy) in [
+        ("http://a.example/".to_owned(), format!("http://{address}")),
+        ("http://a.example/".to_owned(), format!("https://{address}")),
+        ("https://a.example/".to_owned(), format!("http://{address}")),
+        ("https://a.example/".to_owned(), format!("socks5h://{address}")),
+        (format!("http://{address}/"), String::new()),
+        (format!("https://{address}/"), String::new()),
+    ] {
+        let timeouts = [larder::Timeout::from(short), (short, short).into()];
+        for timeout in timeouts {
+            let error = session.get(&url).proxies(proxy.as_str()).timeout(timeout).send().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Timeout, "{url} {proxy} {timeout:?} {error}");
+        }
+    }
+}

@@ -207,6 +207,9 @@ fn client_certificates_are_shown_and_make_partitions() {
     assert!(!ask((other, other_key).into()).from_cache(), "somebody else gets an answer of his own");
     let without_key = session.get(origin.url("/")).no_store().client_cert(certificate.clone()).send().unwrap_err();
     assert!(without_key.kind() == ErrorKind::InvalidInput && without_key.path().is_some(), "{without_key}");
+    let (_, foreign) = clients.client("carol");
+    let mixed = session.get(origin.url("/")).no_store().client_cert((&certificate, &foreign)).send().unwrap_err();
+    assert!(mixed.kind() == ErrorKind::InvalidInput && mixed.to_string().contains("together"), "{mixed}");
     let default = builder().verify(authority.ca()).client_cert((&certificate, &key)).build().unwrap();
     assert_eq!(default.get(origin.url("/")).send().unwrap().text().unwrap(), "secret");
     assert!(!format!("{:?}", ClientCert::from_pem(pem)).contains("PRIVATE"));
@@ -243,6 +246,61 @@ fn a_user_s_own_tls_settings_of_ureq_count_until_larder_is_told_otherwise() {
     assert_eq!(origin.connections(), 1);
     let other = Authority::new();
     assert_eq!(session.get(origin.url("/")).verify(other.ca()).send().unwrap_err().kind(), ErrorKind::Tls);
+}
+
+/// Keeps the texts of warnings.
+#[cfg(feature = "tracing")]
+struct Warnings(Arc<std::sync::Mutex<Vec<String>>>);
+
+#[cfg(feature = "tracing")]
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Text(String);
+        impl tracing::field::Visit for Text {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                self.0 = format!("{}{field}: {value:?}; ", self.0);
+            }
+        }
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        self.0.lock().unwrap().push(text.0);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[cfg(feature = "tracing")]
+#[test]
+fn whoever_verifies_nothing_is_warned_each_time_that_something_is_sent() {
+    let authority = Authority::new();
+    let origin = authority.server("localhost", None);
+    let warnings = Arc::default();
+    tracing::subscriber::with_default(Warnings(Arc::clone(&warnings)), || {
+        let session = builder().verify(authority.ca()).build().unwrap();
+        session.get(origin.url("/?token=swordfish")).send().unwrap();
+        assert!(warnings.lock().unwrap().is_empty());
+        for _ in 0..2 {
+            session.get(origin.url("/?token=swordfish")).verify(false).send().unwrap();
+        }
+    });
+    let warnings = warnings.lock().unwrap();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("not verified") && warnings[0].contains("localhost"), "{warnings:?}");
+    assert!(!warnings[0].contains("swordfish"), "{warnings:?}");
 }
 
 #[test]

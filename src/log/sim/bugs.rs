@@ -74,6 +74,7 @@ bugs! {
     a_writer_that_does_not_check_the_path_is_caught: IdentityUnchecked by crashes;
     an_incarnation_that_comes_back_is_caught: IncarnationReused by plain;
     a_slot_that_is_ahead_is_caught: SlotAhead by crashes;
+    slots_that_one_crash_can_hit_both_are_caught: SlotsUnsettled by crashes;
     a_new_file_that_is_not_synced_is_caught: CreateUnsynced by crashes;
     a_clear_that_keeps_values_is_caught: ClearKeepsValues by plain;
     an_index_that_is_not_synced_is_caught: IndexUnsynced by crashes;

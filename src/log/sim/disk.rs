@@ -49,6 +49,7 @@ pub(super) fn env(world: &Arc<World>, process: usize, seed: u64) -> Env {
         map_index: false,
         pieces: Pieces { chunk: 1100, inline_max: 1400, ahead_min: 200, whole_max: 500, shared_min: 100 },
         memory_tier: 0,
+        slot_every_bytes: 500,
         max_size: None,
         size_slack: 60_000,
         bookkeeping: None,
