@@ -16,7 +16,6 @@ pub(crate) trait Bookkeeping: fmt::Debug + Send + Sync {
 }
 
 /// A record of the layer above.
-#[cfg_attr(not(any(feature = "session", test)), expect(dead_code, reason = "there is no layer above"))]
 #[derive(Debug)]
 pub(crate) struct BookRecord<'a> {
     pub(crate) key: &'a [u8],
@@ -27,7 +26,6 @@ pub(crate) struct BookRecord<'a> {
 }
 
 /// What becomes of a record.
-#[cfg_attr(not(any(feature = "session", test)), expect(dead_code, reason = "there is no layer above"))]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Pruned {
     Keep,
