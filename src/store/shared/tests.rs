@@ -66,7 +66,8 @@ impl Dicts {
         let key = Key::from_digest(foreign_digest(&hex(path)).unwrap());
         let mut identity = crate::policy::key::Asked::new("GET", &url(path), &HeaderMap::new(), b"").unwrap().identity;
         identity.name = Some(key.into());
-        let chain = self.cache().look_up(&identity, usize::MAX, Whose::Own, With::Body).unwrap()?;
+        let found = self.cache().look_up(&identity, &HeaderMap::new(), usize::MAX, Whose::Own, With::Body);
+        let chain = found.unwrap().found()?;
         assert_eq!(&chain.response.body[..], b"hello");
         Some(chain.hops.iter().map(|hop| hop.status.as_u16()).collect())
     }
