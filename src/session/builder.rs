@@ -400,7 +400,7 @@ impl CachedSessionBuilder {
         self.settings.plain =
             settings.delivery.is_plain() && settings.environment.netrc.is_none() && !settings.has_jar();
         self.settings.plain_headers = Arc::new(with_defaults(HeaderMap::new(), &self.settings, &[]));
-        let rules = (self.settings.key_scheme == KeyScheme::RequestsCache).then(KeyRules::default);
+        let rules = (self.settings.key_scheme == KeyScheme::RequestsCache).then(|| self.key_rules());
         let (store, put_aside) = self.open(rules.as_ref())?;
         let cache = Cache::new(store, Arc::new(SystemClock))?.with_foreign_keys(rules);
         let cache = cache.ignoring(Arc::clone(&self.settings.ignored));
@@ -456,6 +456,16 @@ impl CachedSessionBuilder {
             return Err(invalid(format!("allowable_methods: `{}` is no HTTP method", method.escape_debug())));
         }
         self.check_scheme()
+    }
+
+    /// The keys of requests-cache under these settings. Names that are given take the place of its own there as well.
+    fn key_rules(&self) -> KeyRules {
+        let mut rules = KeyRules::default();
+        rules.match_headers.extend(self.settings.match_headers.iter().map(ToString::to_string));
+        if !self.settings.ignored_names.is_empty() {
+            rules.ignored.clone_from(&self.settings.ignored_names);
+        }
+        rules
     }
 
     fn check_scheme(&self) -> Result<()> {

@@ -56,6 +56,8 @@ pub(super) struct Settings {
     /// Sorted.
     pub(super) match_headers: Vec<HeaderName>,
     pub(super) ignored: Ignored,
+    /// The same as they were written, which requests-cache takes them for.
+    pub(super) ignored_names: Vec<String>,
     pub(super) on_response: Hooks,
     pub(super) single_flight: bool,
     pub(super) on_store_error: Option<OnStoreError>,
@@ -90,6 +92,7 @@ impl Default for Settings {
             key_fn: None,
             match_headers: Vec::new(),
             ignored: Ignored::default(),
+            ignored_names: Vec::new(),
             on_response: Hooks::default(),
             single_flight: true,
             on_store_error: None,

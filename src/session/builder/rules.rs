@@ -165,8 +165,10 @@ impl CachedSessionBuilder {
     /// A credential that is named here no longer partitions the cache: whoever asks gets what was fetched for anyone. A
     /// response that varies by a header that is ignored is not stored.
     pub fn ignored_parameters<N: AsRef<str>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
-        let names = names.into_iter().map(|name| squeeze(name.as_ref())).filter(|name| !name.is_empty());
-        self.settings.ignored = Arc::new(names.collect());
+        let names: Vec<_> = names.into_iter().map(|name| name.as_ref().to_owned()).collect();
+        let squeezed = names.iter().map(|name| squeeze(name)).filter(|name| !name.is_empty());
+        self.settings.ignored = Arc::new(squeezed.collect());
+        self.settings.ignored_names = names;
         self
     }
 }
