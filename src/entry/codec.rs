@@ -19,9 +19,16 @@ const HEAD_LEN_MAX: usize = 1 << 20;
 
 const VERSION: u8 = 1;
 
+/// A head of version 1 with one field more, the time of the last validation. Only a response that was validated has it,
+/// so that whoever knows version 1 alone reads all the others.
+const VERSION_VALIDATED: u8 = 2;
+
+/// The head of a record that leads to the variants of a response.
+pub(super) const VERSION_VARIANTS: u8 = 3;
+
 /// Of a head that has the body of the request behind it. It never gets into a file: stores that keep responses in the
 /// form of others take it apart.
-const WITH_BODY: u8 = 2;
+const WITH_BODY: u8 = 0x80;
 
 const CONFIG: bincode::config::Configuration<
     bincode::config::LittleEndian,
@@ -60,9 +67,10 @@ pub(crate) fn is_alias_head(head: &[u8]) -> bool {
 /// The head of a response: everything but its body. Fails with `TooLarge` if headers and URLs exceed 1 MiB.
 pub(crate) fn encode_response(response: &StoredResponse) -> Result<Bytes> {
     let head = HeadV1::of(response);
-    match &response.request.body {
-        None => encode(VERSION, &head),
-        Some(body) => encode(WITH_BODY, &(head, &body[..])),
+    match (&response.request.body, response.validated) {
+        (Some(body), _) => encode(WITH_BODY, &(head, &body[..])),
+        (None, Some(validated)) => encode(VERSION_VALIDATED, &(head, to_ms(validated))),
+        (None, None) => encode(VERSION, &head),
     }
 }
 
@@ -92,12 +100,16 @@ impl<'a> HeadV1<'a> {
 /// The response of a head and a body. `None` if the head is of another version or damaged: the caller takes it as
 /// absent, and what is fetched next replaces it.
 pub(crate) fn decode_response(head: &[u8], body: Bytes) -> Option<StoredResponse> {
-    let (head, request_body) = match head.first() {
+    let (head, request_body, validated_ms) = match head.first() {
         Some(&WITH_BODY) => {
             let (head, body): (HeadV1<'_>, &[u8]) = decode(WITH_BODY, head)?;
-            (head, Some(Bytes::copy_from_slice(body)))
+            (head, Some(Bytes::copy_from_slice(body)), None)
         }
-        _ => (decode(VERSION, head)?, None),
+        Some(&VERSION_VALIDATED) => {
+            let (head, validated_ms): (HeadV1<'_>, i64) = decode(VERSION_VALIDATED, head)?;
+            (head, None, Some(validated_ms))
+        }
+        _ => (decode(VERSION, head)?, None, None),
     };
     Some(StoredResponse {
         status: StatusCode::from_u16(head.status).ok()?,
@@ -115,6 +127,7 @@ pub(crate) fn decode_response(head: &[u8], body: Bytes) -> Option<StoredResponse
             body: request_body,
         },
         created: from_ms(head.created_ms),
+        validated: validated_ms.map(from_ms),
         expires: head.expires_ms.map(from_ms),
         elapsed: Duration::from_micros(head.elapsed_us),
         coding: head.coding.to_owned(),
@@ -132,7 +145,7 @@ pub(super) fn decode_v1<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
     decode(VERSION, bytes)
 }
 
-fn encode(version: u8, value: &impl Serialize) -> Result<Bytes> {
+pub(super) fn encode(version: u8, value: &impl Serialize) -> Result<Bytes> {
     let mut bytes = vec![version];
     bincode::serde::encode_into_std_write(value, &mut bytes, CONFIG).map_err(|error| {
         Error::new(ErrorKind::InvalidInput, "cannot encode the head of a response").with_source(error)
@@ -144,7 +157,7 @@ fn encode(version: u8, value: &impl Serialize) -> Result<Bytes> {
     Ok(bytes.into())
 }
 
-fn decode<'a, T: Deserialize<'a>>(version: u8, bytes: &'a [u8]) -> Option<T> {
+pub(super) fn decode<'a, T: Deserialize<'a>>(version: u8, bytes: &'a [u8]) -> Option<T> {
     let rest = bytes.split_first().filter(|(first, _)| **first == version).map(|(_, rest)| rest)?;
     let (value, read) = bincode::serde::borrow_decode_from_slice(rest, CONFIG).ok()?;
     (read == rest.len()).then_some(value)

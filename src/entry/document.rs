@@ -189,6 +189,7 @@ impl Document {
                 name: beside.key.as_deref().and_then(super::key::foreign_digest),
                 body: Some(request.body.unwrap_or_default().0.into()),
             },
+            validated: None,
             created: whole_ms(time(self.created_at)?.unwrap_or(UNIX_EPOCH)),
             expires: time(self.expires)?.map(whole_ms),
             elapsed: Duration::from_micros(u64::try_from(elapsed.as_micros()).ok()?),

@@ -15,6 +15,7 @@ pub(crate) mod pickle;
 mod response;
 #[cfg(test)]
 mod tests;
+mod variants;
 
 pub(crate) use codec::{ALIAS_HEAD, decode_response, encode_response, is_alias_head};
 #[cfg(any(feature = "sqlite", feature = "redis"))]
@@ -23,3 +24,4 @@ pub(crate) use index::{INLINE_MAX, Index, Item, PAGE_MAX, UrlEntry, page_key};
 pub(crate) use key::{Key, Namespace, foreign, foreign_digest};
 pub(crate) use response::to_ms;
 pub use response::{StoredRequest, StoredResponse};
+pub(crate) use variants::Variants;

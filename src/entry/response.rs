@@ -83,6 +83,8 @@ pub struct StoredResponse {
     pub(crate) url: String,
     pub(crate) request: StoredRequest,
     pub(crate) created: SystemTime,
+    /// When the origin was last asked, and confirmed that it still holds.
+    pub(crate) validated: Option<SystemTime>,
     pub(crate) expires: Option<SystemTime>,
     pub(crate) elapsed: Duration,
     pub(crate) coding: String,
@@ -107,6 +109,7 @@ impl StoredResponse {
             url: request.url.clone(),
             request,
             created: whole_milliseconds(created),
+            validated: None,
             expires: None,
             elapsed: Duration::ZERO,
             coding: String::new(),
@@ -125,6 +128,12 @@ impl StoredResponse {
     #[must_use]
     pub fn with_expires(mut self, expires: Option<SystemTime>) -> Self {
         self.expires = expires.map(whole_milliseconds);
+        self
+    }
+
+    /// Sets when the origin was last asked, and confirmed that the response still holds.
+    pub(crate) fn with_validated(mut self, validated: SystemTime) -> Self {
+        self.validated = Some(whole_milliseconds(validated));
         self
     }
 
@@ -177,7 +186,12 @@ impl StoredResponse {
         self.created
     }
 
-    /// When it expires; `None` is never.
+    /// When the origin last confirmed that it still holds; `None` if it was not asked since.
+    pub fn validated_at(&self) -> Option<SystemTime> {
+        self.validated
+    }
+
+    /// When it expires; `None` is never. A response that an unsafe request made invalid may not be served even before.
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.expires
     }
@@ -185,6 +199,22 @@ impl StoredResponse {
     /// Whether it is expired at `now`: from the very moment of `expires_at` on.
     pub fn is_expired(&self, now: SystemTime) -> bool {
         self.expires.is_some_and(|expires| now >= expires)
+    }
+
+    /// How long ago it was received; nothing if that is in the future.
+    pub fn age(&self, now: SystemTime) -> Duration {
+        now.duration_since(self.created).unwrap_or_default()
+    }
+
+    /// The host of its URL, in lower case and without port; empty if the URL has none.
+    pub fn host(&self) -> &str {
+        let authority =
+            self.url.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or(rest));
+        let end = match authority.rfind(']') {
+            Some(end) => end + 1,
+            None => authority.find(':').unwrap_or(authority.len()),
+        };
+        authority.get(..end).unwrap_or_default()
     }
 
     /// How long the origin took to answer.

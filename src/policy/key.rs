@@ -2,15 +2,16 @@
 
 use super::{
     normalize,
-    redact::{self, Credentials},
+    redact::{self, Credentials, Ignored},
     requests_cache::{KeyRules, Keyed},
+    vary::matched,
 };
 use crate::{
     Error, ErrorKind, Result,
     entry::{Key, Namespace, StoredRequest, foreign},
 };
 use bytes::Bytes;
-use http::{HeaderMap, header::HOST};
+use http::{HeaderMap, HeaderName, header::HOST};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use url::Url;
@@ -62,9 +63,21 @@ impl Asked {
 
     /// The same of a URL that is parsed already. Nothing is copied that holds no credentials, but the URL.
     pub(crate) fn parsed(method: &str, url: &Url, headers: &Arc<HeaderMap>, body: &[u8]) -> Result<Self> {
-        let mut credentials = Credentials::default();
+        Self::ignoring(&Ignored::default(), method, url, headers, body)
+    }
+
+    /// The same without regard to the values of what is ignored.
+    pub(crate) fn ignoring(
+        ignored: &Ignored,
+        method: &str,
+        url: &Url,
+        headers: &Arc<HeaderMap>,
+        body: &[u8],
+    ) -> Result<Self> {
+        let mut credentials = Credentials::ignoring(ignored);
         let shown = redact::parsed_url(url, &mut credentials);
-        let normal = if credentials.is_empty() { normalize::parsed_url(url) } else { normalize::url(&shown) }?;
+        let as_asked = credentials.is_empty() && ignored.is_empty();
+        let normal = if as_asked { normalize::parsed_url(url) } else { normalize::url(&shown) }?;
         let headers = redact::headers(headers, &mut credentials);
         let content_type = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
         let body = normalize::body(content_type, body, &mut credentials);
@@ -84,6 +97,12 @@ impl Asked {
     /// Makes a text the key, in the place of method, URL, host and body.
     pub(crate) fn name(&mut self, text: &str) {
         self.identity.name = Some(digest_of_name(text));
+    }
+
+    /// Makes the values of these headers part of the key.
+    pub(crate) fn match_headers(&mut self, names: &[HeaderName]) {
+        let matched = matched(names, &self.headers);
+        self.identity.name = Some(digest(&[SCHEME, b"headers", &self.identity.base(), &matched]));
     }
 
     /// Makes a key of requests-cache the key. The body is kept to be stored if `keep_body`: redacted, and normalised as
@@ -174,6 +193,20 @@ impl Identity {
         key_of(&self.base(), partition, variant)
     }
 
+    /// Whether its key is one of requests-cache, which has no place for partition and variant.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.name.is_some_and(|name| Key::from_digest(name).foreign().is_some())
+    }
+
+    /// The key of what leads to the response whatever its variant.
+    pub(crate) fn home(&self) -> Key {
+        if self.is_foreign() {
+            return self.key();
+        }
+        let partition = self.partition.as_ref().map_or(&[][..], |partition| partition);
+        key_of(&self.base(), partition, &[])
+    }
+
     /// The key of the list of responses to the same URL and body.
     pub(crate) fn list_key(&self) -> Bytes {
         let body = self.body_digest.as_ref().map_or(&[][..], |digest| digest);
@@ -196,6 +229,23 @@ impl Identity {
         }
         identity == Some(self)
     }
+
+    /// The same, of one variant of what this asks for.
+    pub(crate) fn matches_variant(&self, variant: [u8; 32], stored: &StoredRequest, identity: Option<&Self>) -> bool {
+        if self.name.is_some() {
+            return (self.name, self.partition, Some(variant)) == (stored.name, stored.partition, stored.variant);
+        }
+        identity.is_some_and(|own| {
+            let Self { method, url, body_digest, host, partition, variant: _, name } = self;
+            (method, url, body_digest, host) == (&own.method, &own.url, &own.body_digest, &own.host)
+                && (*partition, *name, Some(variant)) == (own.partition, own.name, own.variant)
+        })
+    }
+}
+
+/// The key of one variant of what has this base and partition.
+pub(crate) fn variant_key(base: &[u8; 32], partition: Option<&[u8; 16]>, variant: &[u8; 32]) -> Key {
+    key_of(base, partition.map_or(&[][..], |partition| partition), variant)
 }
 
 /// The digest of the `Host` headers, unless there is none or each names the host of this normal URL: the server answers

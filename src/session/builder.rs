@@ -1,5 +1,7 @@
 //! The settings of a session, one call each.
 
+mod rules;
+
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -14,7 +16,7 @@ use http::{
 use ureq::config::AutoHeaderValue;
 
 use super::{
-    Backend, Cache, CachedSession, KeyScheme, Request, Response, Serializer, Timeout, Transport,
+    Backend, Cache, CachedSession, KeyScheme, Response, Serializer, Timeout, Transport,
     auth::Auth,
     backend::user_cache_dir,
     cache::PartitionBy,
@@ -28,7 +30,7 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    Error, ErrorKind, Expire, Mode, Result,
+    Error, ErrorKind, Mode, Result,
     log::{self, SystemClock},
     policy::requests_cache::KeyRules,
     store::Store,
@@ -186,25 +188,6 @@ impl CachedSessionBuilder {
         self
     }
 
-    /// When responses expire; never, unless set. The time is fixed when a response is stored.
-    pub fn expire_after(mut self, expire: impl Into<Expire>) -> Self {
-        self.settings.rules.expire = expire.into();
-        self
-    }
-
-    /// The status codes of the responses to store; 200 unless set. Redirects are stored as part of the chain that they
-    /// lead into, whatever the codes.
-    pub fn allowable_codes(mut self, codes: impl IntoIterator<Item = u16>) -> Self {
-        self.settings.rules.codes = codes.into_iter().collect();
-        self
-    }
-
-    /// The methods of the requests to look up and to store, in any case; GET unless set.
-    pub fn allowable_methods<M: AsRef<str>>(mut self, methods: impl IntoIterator<Item = M>) -> Self {
-        self.settings.rules.methods = methods.into_iter().map(|method| method.as_ref().to_ascii_uppercase()).collect();
-        self
-    }
-
     /// What the session does with network and cache; [`Mode::Cache`] unless set.
     pub fn mode(mut self, mode: Mode) -> Self {
         self.settings.rules.mode = mode;
@@ -305,22 +288,6 @@ impl CachedSessionBuilder {
         self
     }
 
-    /// Stores and serves only responses for which this is true. What is stored and no longer passes is fetched anew.
-    ///
-    /// It sees the answer to [`send_stream`](super::RequestBuilder::send_stream) without its body, which has not come yet.
-    pub fn filter(mut self, filter: impl Fn(&Response) -> bool + Send + Sync + 'static) -> Self {
-        self.settings.filter = Some(Arc::new(filter));
-        self
-    }
-
-    /// Names what is one and the same to the cache: requests for which this gives the same text share an answer.
-    ///
-    /// Credentials still partition the cache. The text itself is not stored.
-    pub fn key_fn(mut self, key: impl Fn(&Request) -> String + Send + Sync + 'static) -> Self {
-        self.settings.key_fn = Some(Arc::new(key));
-        self
-    }
-
     /// Adds a hook that sees every answer last, from the network and from the cache alike
     /// ([`from_cache`](Response::from_cache) tells), and may refuse it or give back another one. What it gives back is
     /// not stored.
@@ -414,6 +381,7 @@ impl CachedSessionBuilder {
         let rules = (self.settings.key_scheme == KeyScheme::RequestsCache).then(KeyRules::default);
         let (store, put_aside) = self.open(rules.as_ref())?;
         let cache = Cache::new(store, Arc::new(SystemClock))?.with_foreign_keys(rules);
+        let cache = cache.ignoring(Arc::clone(&self.settings.ignored));
         let transport = self.transport.unwrap_or_else(|| Arc::new(UreqTransport::new(self.agent_config)));
         Ok(CachedSession::assemble(self.settings, cache, transport, put_aside))
     }
@@ -452,10 +420,12 @@ impl CachedSessionBuilder {
         }
         self.settings.delivery.check()?;
         let rules = &self.settings.rules;
-        if let Some(code) = rules.codes.iter().find(|code| !(100..=999).contains(*code)) {
+        if let Some(code) = rules.codes.iter().flatten().find(|code| !(100..=999).contains(*code)) {
             return Err(invalid(format!("allowable_codes: {code} is no status code; they go from 100 to 999")));
         }
-        if let Some(method) = rules.methods.iter().find(|method| Method::from_bytes(method.as_bytes()).is_err()) {
+        if let Some(method) =
+            rules.methods.iter().flatten().find(|method| Method::from_bytes(method.as_bytes()).is_err())
+        {
             let method: String = method.chars().take(40).collect();
             return Err(invalid(format!("allowable_methods: `{}` is no HTTP method", method.escape_debug())));
         }

@@ -9,22 +9,25 @@ mod salt;
 mod tests;
 mod walkers;
 
-pub(crate) use chain::{Chain, Whose, With};
+pub(crate) use chain::{Chain, Lookup, Part, Whose, With};
 pub use copy::{CopyProgress, CopyReport, VerifyReport};
+pub(crate) use plan::Marks;
 pub(crate) use salt::PartitionBy;
 pub use walkers::{CacheHead, Responses};
 
 use crate::{
     Error, ErrorKind, Result,
-    entry::{Key, StoredResponse, UrlEntry, foreign, foreign_digest},
+    entry::{Key, StoredResponse, UrlEntry, encode_response, foreign, foreign_digest},
     log::{Clock, Staged, Version},
     policy::{
         key::{self, Asked, Identity},
         partition::Partitions,
+        redact::{self, Credentials, Ignored},
         requests_cache::{KeyRules, Keyed},
     },
     store::Store,
 };
+use bytes::Bytes;
 use http::HeaderMap;
 use plan::Plan;
 use std::{
@@ -35,6 +38,7 @@ use std::{
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+use url::Url;
 
 /// How often a batch is made anew because somebody else has changed what was read for it.
 const TRIES_MAX: u32 = 16;
@@ -78,6 +82,7 @@ struct Inner {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     partitions: Partitions,
+    ignored: Ignored,
     /// How keys are made, if not in our own way.
     foreign: Option<KeyRules>,
     /// Held by whoever had a conflict, so that threads of one process do not conflict for ever.
@@ -117,6 +122,7 @@ impl Cache {
                 store,
                 clock,
                 partitions: Partitions::new()?,
+                ignored: Ignored::default(),
                 foreign: None,
                 contended: Mutex::new(()),
                 hits: AtomicU64::new(0),
@@ -135,6 +141,14 @@ impl Cache {
         self
     }
 
+    /// With requests in which the values of some parameters do not matter. To be called before the cache is cloned.
+    pub(crate) fn ignoring(mut self, ignored: Ignored) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.ignored = ignored;
+        }
+        self
+    }
+
     pub(crate) fn foreign_keys(&self) -> Option<&KeyRules> {
         self.inner.foreign.as_ref()
     }
@@ -146,7 +160,7 @@ impl Cache {
     /// # Errors
     /// Whatever keeps the store from answering.
     pub fn get(&self, key: impl AsRef<str>) -> Result<Option<(StoredResponse, SystemTime)>> {
-        let chain = self.walk(self.resolve(key.as_ref()), None, usize::MAX, With::Body)?;
+        let chain = self.walk(self.resolve(key.as_ref()), None, usize::MAX, With::Body)?.found();
         Ok(chain.map(|chain| (StoredResponse::clone(&chain.response), chain.response.created_at())))
     }
 
@@ -316,22 +330,57 @@ impl Cache {
     /// Stores a response and the redirects that led to it, first asked first, in one batch. Returns the key of the
     /// response.
     pub(crate) fn save_chain(&self, hops: &[StoredResponse], response: &StoredResponse) -> Result<Key> {
-        self.change(|plan| plan.put_chain(hops, response, None))
+        self.save_fetched(hops, response, None, &Marks::new())
     }
 
-    /// The same with a body that was staged in the store.
-    pub(crate) fn save_streamed(
+    /// The same of what was asked when its URLs had these marks, with the body that was staged in the store if it was.
+    pub(crate) fn save_fetched(
         &self,
         hops: &[StoredResponse],
         response: &StoredResponse,
-        body: &Staged,
+        body: Option<&Staged>,
+        marks: &Marks,
     ) -> Result<Key> {
-        self.change(|plan| plan.put_chain(hops, response, Some(body)))
+        self.change(|plan| plan.put_chain(hops, response, body, marks))
     }
 
     /// Stores redirects, first asked first, the last of which led to what is stored under `to` already.
-    pub(crate) fn save_hops(&self, hops: &[StoredResponse], to: Key) -> Result<()> {
-        self.change(|plan| if plan.is_there(to)? { plan.put_hops(hops, to) } else { Ok(()) })
+    pub(crate) fn save_hops(&self, hops: &[StoredResponse], to: Key, marks: &Marks) -> Result<()> {
+        self.change(|plan| if plan.is_there(to)? { plan.put_hops(hops, to, marks) } else { Ok(()) })
+    }
+
+    /// Replaces the head of a stored response by that of `response`, which its origin has confirmed; the body stays where
+    /// it is. If somebody has changed the entry meanwhile, that counts, and nothing happens.
+    pub(crate) fn confirm(&self, part: &Part, response: &StoredResponse, marks: &Marks) -> Result<()> {
+        let head = encode_response(response)?;
+        match self.store().update_head(part.key.as_bytes(), part.version, head, plan::times(response)) {
+            Err(error) if error.kind() == ErrorKind::Conflict => return Ok(()),
+            result => result?,
+        }
+        match part.identity() {
+            Some(identity) if part.invalid => self.change(|plan| plan.confirm(identity, part.key, marks)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes everything stored for these URLs invalid, whoever asked and whatever the variant, and what is being fetched
+    /// for them now.
+    pub(crate) fn invalidate(&self, urls: &[Url]) -> Result<()> {
+        let asked: Vec<_> = urls.iter().map(|url| self.get_of_parsed(url)).collect::<Result<_>>()?;
+        // Keys of others have no lists.
+        let has_lists = self.inner.foreign.is_none();
+        self.change(|plan| {
+            asked.iter().try_for_each(|asked| {
+                if has_lists { plan.invalidate(asked) } else { plan.delete(asked.key(), |_| true).map(drop) }
+            })
+        })
+    }
+
+    /// The key of the list of a URL, and its mark now.
+    pub(crate) fn mark(&self, identity: &Identity) -> Result<(Bytes, u64)> {
+        let root = identity.list_key();
+        let mark = self.url_list(&root)?.map_or(0, |list| list.mark);
+        Ok((root, mark))
     }
 
     /// Deletes a response whose body turned out to be unreadable, unless it has been written since; if it cannot be
@@ -407,9 +456,17 @@ impl Cache {
 
     /// A GET of a URL without credentials.
     fn get_of(&self, url: &str) -> Result<Identity> {
-        let mut identity = Asked::new("GET", url, &HeaderMap::new(), &[])?.identity;
+        let parsed = Url::parse(url).map_err(|error| {
+            let shown = redact::url(url, &mut Credentials::default());
+            Error::new(ErrorKind::InvalidInput, format!("not a URL: {error}")).with_url(shown)
+        })?;
+        self.get_of_parsed(&parsed)
+    }
+
+    fn get_of_parsed(&self, url: &Url) -> Result<Identity> {
+        let mut identity = Asked::ignoring(&self.inner.ignored, "GET", url, &Arc::default(), &[])?.identity;
         if let Some(rules) = &self.inner.foreign {
-            let asked = Keyed { method: "GET", url, headers: &HeaderMap::new(), body: &[], verify: true };
+            let asked = Keyed { method: "GET", url: url.as_str(), headers: &HeaderMap::new(), body: &[], verify: true };
             identity.name = rules.key(&asked).map(|key| foreign(key, 0));
         }
         Ok(identity)

@@ -1,10 +1,11 @@
 //! The handle that users hold.
 
 use std::{
+    collections::HashSet,
     fmt,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -20,7 +21,7 @@ use super::{
     settings::Settings,
     transport::Transport,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, entry::Key};
 
 /// An HTTP session that keeps the responses it gets, and answers from them.
 ///
@@ -53,6 +54,8 @@ struct Inner {
     cache: Cache,
     put_aside: Arc<PutAside>,
     flights: Arc<Flights>,
+    /// The keys whose responses are being made fresh behind their callers' backs.
+    refreshing: Arc<Mutex<HashSet<Key>>>,
 }
 
 impl CachedSession {
@@ -81,17 +84,20 @@ impl CachedSession {
         static SESSIONS: AtomicU64 = AtomicU64::new(0);
         let id = SESSIONS.fetch_add(1, Ordering::Relaxed);
         let (put_aside, flights) = (Arc::new(put_aside), Arc::default());
-        let session = Self { inner: Arc::new(Inner { id, settings, transport, cache, put_aside, flights }) };
+        let session = Self {
+            inner: Arc::new(Inner { id, settings, transport, cache, put_aside, flights, refreshing: Arc::default() }),
+        };
         session.report_damage();
         session
     }
 
     /// The same session with other settings.
     pub(super) fn with_settings(&self, settings: Settings) -> Self {
-        let Inner { id, transport, cache, put_aside, flights, .. } = &*self.inner;
+        let Inner { id, transport, cache, put_aside, flights, refreshing, .. } = &*self.inner;
         let (transport, cache) = (Arc::clone(transport), cache.clone());
         let (put_aside, flights) = (Arc::clone(put_aside), Arc::clone(flights));
-        Self { inner: Arc::new(Inner { id: *id, settings, transport, cache, put_aside, flights }) }
+        let refreshing = Arc::clone(refreshing);
+        Self { inner: Arc::new(Inner { id: *id, settings, transport, cache, put_aside, flights, refreshing }) }
     }
 
     /// A GET request.
@@ -191,6 +197,10 @@ impl CachedSession {
 
     pub(super) fn transport(&self) -> &dyn Transport {
         &*self.inner.transport
+    }
+
+    pub(super) fn refreshing(&self) -> &Mutex<HashSet<Key>> {
+        &self.inner.refreshing
     }
 
     /// What is under way.

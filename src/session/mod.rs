@@ -35,11 +35,13 @@ mod proxies;
 mod put_aside;
 mod read_only;
 mod redirect;
+mod refresh;
 mod request;
 mod response;
 mod retries;
 mod scheme;
 mod send;
+mod serve;
 mod settings;
 mod share;
 #[cfg(feature = "sqlite")]

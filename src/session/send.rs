@@ -1,33 +1,24 @@
 //! The course of one request through cache and network, redirects included.
 
-use std::{borrow::Cow, io, sync::Arc, time::Instant};
-
-use bytes::Bytes;
-use http::{
-    HeaderName, HeaderValue,
-    header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE},
-};
+use std::{io, time::Instant};
 
 use super::{
     CacheStatus, CachedSession, KeyScheme, Response, Serializer, Timeout, Transport,
-    cache::{Chain, PartitionBy, Whose, With},
-    decode,
+    cache::{Chain, Lookup, Marks, Part, PartitionBy, Whose, With},
     delivery::Delivery,
-    disabled, redirect,
+    disabled,
     request::{Options, Request},
     settings::Settings,
     share::{Leads, Shared},
-    source::{self, Source, Stored},
-    spool::{Spool, SpoolReader},
+    spool::SpoolReader,
     stream::ResponseStream,
 };
 use crate::{
     Error, ErrorKind, Mode, Result, StoredResponse,
     policy::{
-        exchange::{Exchange, First, Forward, Next, Wish},
+        exchange::{Exchange, First, Forward, Next, Reuse, Wish},
         key::{Asked, Identity},
         partition,
-        redact::REDACTED,
         requests_cache::Keyed,
     },
     replay,
@@ -41,7 +32,6 @@ pub(super) struct Course<'a> {
     /// What sends the requests, if it is not that of the session.
     through: Option<&'a dyn Transport>,
     pub(super) wish: Wish,
-    only_if_cached: bool,
     pub(super) timeout: Timeout,
     /// What the request sets of how it is sent.
     pub(super) delivery: Option<Box<Delivery>>,
@@ -50,7 +40,7 @@ pub(super) struct Course<'a> {
     /// Whether the body is to be handed out in pieces.
     pub(super) stream: bool,
     /// The body of what the last look-up found, where it is to be handed out so.
-    reader: Option<Box<dyn BodyReader>>,
+    pub(super) reader: Option<Box<dyn BodyReader>>,
     pub(super) leads: Leads,
     pub(super) started: Instant,
     /// Of the URL that was asked; it is carried over to wherever redirects lead.
@@ -59,6 +49,8 @@ pub(super) struct Course<'a> {
     pub(super) history: Vec<Response>,
     /// The same as they would be stored: those at the end of the list that may be.
     pub(super) hops: Vec<StoredResponse>,
+    /// The marks of the URLs that were asked of their origins.
+    pub(super) marks: Marks,
 }
 
 /// What one hop came to.
@@ -66,6 +58,13 @@ pub(super) enum Step {
     /// The answer; its body apart if it is to be read in pieces.
     Done(Box<Response>, Option<SpoolReader>),
     Follow(Box<Request>),
+}
+
+/// What a look-up leads to.
+enum Decided {
+    Step(Step),
+    /// The origin is asked; what is stored may be served if it fails, and is what is asked about if so marked.
+    Ask(Forward, Option<(Chain, bool)>),
 }
 
 /// A request, as the cache sees it, and whether the cache takes part.
@@ -78,6 +77,8 @@ pub(super) struct Hop<'a> {
     pub(super) unverified: bool,
     pub(super) asked: Asked,
     pub(super) cached: bool,
+    /// Of a HEAD: what a GET would have been answered with.
+    pub(super) get: Option<Part>,
 }
 
 impl<'a> Course<'a> {
@@ -86,6 +87,7 @@ impl<'a> Course<'a> {
         let wish = Wish {
             expire: options.expire,
             refresh: options.refresh,
+            only_if_cached: options.only_if_cached,
             disabled: options.no_store || disabled::is_disabled(session.id()),
         };
         Self {
@@ -93,7 +95,6 @@ impl<'a> Course<'a> {
             settings,
             through: None,
             wish,
-            only_if_cached: options.only_if_cached,
             timeout: options.timeout.unwrap_or(settings.timeout),
             delivery: options.delivery.clone(),
             limit: options.redirects.unwrap_or(settings.redirects),
@@ -105,6 +106,7 @@ impl<'a> Course<'a> {
             fragment: None,
             history: Vec::new(),
             hops: Vec::new(),
+            marks: Marks::new(),
         }
     }
 
@@ -162,67 +164,129 @@ impl<'a> Course<'a> {
         let bare = request;
         let dressed = if self.is_plain(bare) { None } else { Some(self.dress(bare)?) };
         let request = dressed.as_ref().map_or(bare, |dressed| &dressed.request);
-        let mut asked = Asked::parsed(request.method.as_str(), &request.url, &request.headers, &request.body)?;
+        let (ignored, method) = (&self.settings.ignored, request.method.as_str());
+        let mut asked = Asked::ignoring(ignored, method, &request.url, &request.headers, &request.body)?;
         if let Some(dressed) = &dressed {
             self.count_credentials(&mut asked, dressed);
         }
         let unverified = dressed.is_some() && self.is_unverified(request);
-        let mut hop = Hop { request, bare, unverified, asked, cached: true };
+        let mut hop = Hop { request, bare, unverified, asked, cached: true, get: None };
         if let Some(key_fn) = &self.settings.key_fn {
             hop.asked.name(&key_fn(request));
+        } else if !self.settings.match_headers.is_empty() {
+            hop.asked.match_headers(&self.settings.match_headers);
         }
         if let Some(rules) = self.session.cache().foreign_keys() {
             let url = self.with_fragment(request.url.as_str().to_owned());
             let (method, headers, body) = (request.method.as_str(), &*request.headers, &request.body[..]);
-            let keyed = Keyed { method, url: &url, headers, body, verify: !self.is_unverified(request) };
+            let keyed = Keyed { method, url: &url, headers, body, verify: self.verifies() };
             hop.asked.foreign(rules, &keyed, self.settings.serializer == Serializer::Json);
         }
         let method = hop.asked.identity.method.clone();
-        let exchange = Exchange::new(&self.settings.rules, self.wish, &method);
-        let forward = match exchange.first() {
-            First::LookUp | First::Send(_) if self.asks_for_less(request) => {
-                hop.cached = false;
-                Forward::Bypass
-            }
-            First::Refuse => return Err(self.refuse(&hop)),
-            First::Send(forward @ (Forward::Bypass | Forward::Method)) => {
-                hop.cached = false;
-                forward
-            }
+        let exchange = Exchange::new(&self.settings.rules, self.wish, &method, request.url.as_str(), &request.headers);
+        match exchange.first() {
+            First::Refuse => return self.refuse(&hop, &exchange).map(Some),
             First::Send(forward) => {
-                hop.cached = self.partition(&mut hop)?;
-                forward
+                hop.cached = false;
+                return self.fetch(&hop, forward, &exchange, None).map(Some);
             }
-            First::LookUp => {
-                hop.cached = self.partition(&mut hop)?;
-                let found = if hop.cached { self.look_up(&hop)? } else { None };
-                let judged = found.as_ref().map(Chain::found);
-                match (exchange.after_lookup(judged, self.session.cache().now()), found) {
-                    (Next::Serve, Some(chain)) => match self.serve(&hop, chain)? {
-                        Some(step) => return Ok(Some(step)),
-                        None => Forward::UriMiss,
-                    },
-                    (Next::Send(forward), _) => forward,
-                    (Next::Serve | Next::Refuse, _) => return Err(self.refuse(&hop)),
-                }
-            }
-        };
-        if self.only_if_cached || self.settings.rules.mode == Mode::Offline {
-            return Err(self.refuse(&hop));
+            First::LookUp => {}
         }
+        hop.cached = self.partition(&mut hop)?;
+        let found = self.find(&mut hop, &exchange)?;
+        let (forward, stored) = match self.decide(&hop, &exchange, found)? {
+            Decided::Step(step) => return Ok(Some(step)),
+            Decided::Ask(forward, stored) => (forward, stored),
+        };
         let shared = if share { self.share(&hop, forward, landed)? } else { Shared::No };
         match shared {
-            Shared::No => self.fetch(&hop, forward, &exchange).map(Some),
+            Shared::No => self.fetch(&hop, forward, &exchange, stored).map(Some),
             Shared::LookAgain => Ok(None),
             Shared::Answer(step) => Ok(Some(step)),
         }
     }
 
-    /// Whether the answer may be a part, a 304 or a 412: it must not be taken for the whole, nor the other way round.
-    fn asks_for_less(&self, request: &Request) -> bool {
-        const LESS: [HeaderName; 6] =
-            [RANGE, IF_RANGE, IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE];
-        self.settings.rules.mode != Mode::Offline && LESS.iter().any(|name| request.headers.contains_key(name))
+    /// Looks up what may answer the request: for a HEAD by RFC 9111 also what a GET has stored.
+    fn find(&mut self, hop: &mut Hop<'_>, exchange: &Exchange<'_>) -> Result<Lookup> {
+        let mut found = Lookup::Nothing;
+        if hop.cached && exchange.is_head() {
+            let get = Identity { method: "GET".to_owned(), ..hop.asked.identity.clone() };
+            found = self.look_up(hop, &get, exchange)?;
+            hop.get = match &found {
+                Lookup::Found(chain) if chain.hops.is_empty() => Some(chain.response.clone()),
+                _ => None,
+            };
+        }
+        if hop.cached && !self.is_served(exchange, &found) {
+            found = self.look_up(hop, &hop.asked.identity, exchange)?;
+        }
+        // A key function does not tell methods apart, and what answers a HEAD must not answer a GET.
+        hop.cached &= !(exchange.is_head() && self.settings.key_fn.is_some());
+        Ok(found)
+    }
+
+    /// Goes on from what a look-up came to.
+    fn decide(&mut self, hop: &Hop<'_>, exchange: &Exchange<'_>, found: Lookup) -> Result<Decided> {
+        let now = self.session.cache().now();
+        let miss = if matches!(found, Lookup::OtherVariant) { Forward::VaryMiss } else { Forward::UriMiss };
+        let whole = self.is_served(exchange, &found);
+        // A chain is served whole if every part of it may be; else from its first redirect on, each on its own.
+        let found = found.found().map(|chain| if whole { chain } else { chain.cut() });
+        let held = found.as_ref().map(|chain| chain.response.held());
+        let next = if whole { Next::Serve(Reuse::Fresh) } else { exchange.after_lookup(held.as_ref(), now) };
+        let (chain, status) = match (next, found) {
+            (Next::Refuse, _) | (Next::Serve(_) | Next::ServeAndRefresh, None) => {
+                return self.refuse(hop, exchange).map(Decided::Step);
+            }
+            (Next::Send(Forward::UriMiss) | Next::Validate(_), None) => return Ok(Decided::Ask(miss, None)),
+            (Next::Send(forward), found) => return Ok(Decided::Ask(forward, found.map(|chain| (chain, false)))),
+            (Next::Validate(forward), Some(chain)) => return Ok(Decided::Ask(forward, Some((chain, true)))),
+            // What sends for the caller is not ours to keep.
+            (Next::ServeAndRefresh, Some(chain)) if self.through.is_some() => {
+                let validate = chain.response.held().facts.has_validator;
+                return Ok(Decided::Ask(Forward::Stale, Some((chain, validate))));
+            }
+            (Next::Serve(Reuse::Fresh | Reuse::Offline), Some(chain)) => (chain, CacheStatus::Hit),
+            (Next::Serve(Reuse::MaxStale | Reuse::IfError), Some(chain)) => (chain, CacheStatus::StaleHit),
+            (Next::ServeAndRefresh, Some(chain)) => {
+                self.refresh_behind(hop, &chain);
+                (chain, CacheStatus::StaleHit)
+            }
+        };
+        match self.serve(hop, exchange, &chain, status)? {
+            Some(step) => Ok(Decided::Step(step)),
+            None if self.wish.only_if_cached || self.settings.rules.mode == Mode::Offline => {
+                self.refuse(hop, exchange).map(Decided::Step)
+            }
+            None => Ok(Decided::Ask(Forward::UriMiss, None)),
+        }
+    }
+
+    fn refresh_behind(&self, hop: &Hop<'_>, chain: &Chain) {
+        if self.settings.read_only {
+            return;
+        }
+        let options = Options {
+            timeout: Some(self.timeout),
+            redirects: Some(self.limit),
+            decode: Some(self.decode),
+            expire: self.wish.expire,
+            delivery: self.delivery.clone(),
+            ..Options::default()
+        };
+        self.session.refresh_behind(hop.bare.clone(), &options, chain.response.key);
+    }
+
+    /// Whether every part of what was found may be served as it is.
+    fn is_served(&self, exchange: &Exchange<'_>, found: &Lookup) -> bool {
+        let Lookup::Found(chain) = found else { return false };
+        let now = self.session.cache().now();
+        let fresh = Next::Serve(Reuse::Fresh);
+        let offline = Next::Serve(Reuse::Offline);
+        chain.parts().all(|part| {
+            let next = exchange.after_lookup(Some(&part.held()), now);
+            next == fresh || next == offline
+        })
     }
 
     /// Whose answer it is to be. `false` keeps the cache out of it.
@@ -248,162 +312,52 @@ impl<'a> Course<'a> {
 
     /// Whether the cache may have to do with a request, so that its body is part of a key.
     fn takes_part(&self, request: &Request) -> bool {
-        let exchange = Exchange::new(&self.settings.rules, self.wish, request.method.as_str());
-        !matches!(exchange.first(), First::Refuse | First::Send(Forward::Bypass | Forward::Method))
+        let (method, url) = (request.method.as_str(), request.url.as_str());
+        let exchange = Exchange::new(&self.settings.rules, self.wish, method, url, &request.headers);
+        !matches!(exchange.first(), First::Refuse | First::Send(_))
     }
 
-    fn look_up(&mut self, hop: &Hop<'_>) -> Result<Option<Chain>> {
-        let whose = if self.settings.rules.mode == Mode::Offline { Whose::Any } else { Whose::Own };
+    fn look_up(&mut self, hop: &Hop<'_>, asked: &Identity, exchange: &Exchange<'_>) -> Result<Lookup> {
+        let whose = match self.settings.rules.mode {
+            Mode::Offline => Whose::Any,
+            Mode::Cache if exchange.by_rfc() => Whose::OwnMarked,
+            Mode::Cache => Whose::Own,
+        };
         let hops_max = self.limit - self.history.len().min(self.limit);
         let with = if self.stream { With::Head } else { With::Body };
-        let (session, asked) = (self.session, &hop.asked.identity);
-        let look = || self.tolerate(session.cache().look_up(asked, hops_max, whose, with)).map(Option::flatten);
+        let (session, headers) = (self.session, &hop.asked.headers);
+        let look = || {
+            let found = session.cache().look_up(asked, headers, hops_max, whose, with);
+            Ok(self.tolerate(found)?.unwrap_or(Lookup::Nothing))
+        };
         if !self.stream {
             return look();
         }
-        let found = self.with_body(look)?;
-        Ok(found.map(|(chain, reader)| {
-            self.reader = Some(reader);
-            chain
-        }))
+        let (found, reader) = self.with_body(look)?;
+        self.reader = reader;
+        Ok(found)
     }
 
     /// What a look-up finds, together with its own body: what is written in between must not bring that of another.
-    fn with_body(&self, look: impl Fn() -> Result<Option<Chain>>) -> Result<Option<(Chain, Box<dyn BodyReader>)>> {
+    fn with_body(&self, look: impl Fn() -> Result<Lookup>) -> Result<(Lookup, Option<Box<dyn BodyReader>>)> {
         const LOOKS_MAX: usize = 16;
         let cache = self.session.cache();
         let mut seen = None;
         for _ in 0..LOOKS_MAX {
-            let Some(chain) = look()? else { return Ok(None) };
-            let Some(version) = chain.version else { return Ok(Some((chain, Box::new(io::empty())))) };
+            let found = look()?;
+            let Lookup::Found(chain) = &found else { return Ok((found, None)) };
+            let part = &chain.response;
+            let Some(version) = part.body_version() else { return Ok((found, Some(Box::new(io::empty())))) };
             // It is there still, so that it cannot be read.
-            if seen == Some(version) || cache.is_condemned(chain.key, version) {
-                return Ok(None);
+            if seen == Some(version) || cache.is_condemned(part.key, version) {
+                break;
             }
-            if let Some(reader) = self.tolerate(cache.store().reader(chain.key.as_bytes(), version))?.flatten() {
-                return Ok(Some((chain, reader)));
+            if let Some(reader) = self.tolerate(cache.store().reader(part.key.as_bytes(), version))?.flatten() {
+                return Ok((found, Some(reader)));
             }
             seen = Some(version);
         }
-        Ok(None)
-    }
-
-    /// Hands out what was found. `None` if it is not what is wanted after all.
-    fn serve(&mut self, hop: &Hop<'_>, chain: Chain) -> Result<Option<Step>> {
-        let status = chain.response.status.as_u16();
-        if self.limit > 0 && redirect::leads_nowhere(status, &chain.response.headers) {
-            return Err(redirect::nowhere(hop.request, status));
-        }
-        if self.limit > 0
-            && let Some(location) = redirect::location(chain.response.status.as_u16(), &chain.response.headers)
-        {
-            return self.follow_stored(hop, &chain, location);
-        }
-        // Whoever takes the redirect as the answer would go on to a place that the origin never named.
-        if self.settings.rules.mode == Mode::Cache
-            && redirect::location(chain.response.status.as_u16(), &chain.response.headers).is_some_and(is_redacted)
-        {
-            return Ok(None);
-        }
-        let (stored, body) = if self.stream {
-            let Some(body) = self.stored_body(hop, &chain)? else { return Ok(None) };
-            (chain.response, Some(body))
-        } else {
-            match self.as_wished(&chain.response)? {
-                None => return Ok(None),
-                Some(Cow::Borrowed(_)) => (chain.response, None),
-                Some(Cow::Owned(body)) => {
-                    (Arc::new(StoredResponse { body, ..StoredResponse::clone(&chain.response) }), None)
-                }
-            }
-        };
-        let mut response = self.hit(hop, chain.hops.is_empty(), stored);
-        response.cache_key = Some(chain.key.to_hex());
-        response.history.clone_from(&self.history);
-        for (n, stored) in chain.hops.into_iter().enumerate() {
-            response.history.push(self.hit_hop(hop, n == 0, stored));
-        }
-        if self.settings.filter.as_ref().is_some_and(|filter| !filter(&response)) {
-            return Ok(None);
-        }
-        if !self.hops.is_empty() && !self.settings.read_only {
-            self.tolerate(self.session.cache().save_hops(&self.hops, hop.asked.identity.key()))?;
-        }
-        if self.settings.has_jar() {
-            response.history.iter().chain([&response]).for_each(|answer| self.replay_cookies(&answer.stored));
-        }
-        self.session.cache().count_hit();
-        response.elapsed = self.started.elapsed();
-        Ok(Some(Step::Done(Box::new(response), body)))
-    }
-
-    /// The body of what was found, to be read in pieces; `None` if it is not there, or not as it is wished.
-    fn stored_body(&mut self, hop: &Hop<'_>, chain: &Chain) -> Result<Option<SpoolReader>> {
-        let stored = &chain.response;
-        let reader = self.reader.take().filter(|_| source::is_as_wished(stored, self.decode));
-        let Some(reader) = reader else { return Ok(None) };
-        let coding = if self.decode { stored.coding.as_str() } else { "" };
-        let place = Stored { session: self.session.clone(), key: chain.key, version: chain.version };
-        let body = Source::stored(reader, coding, place).map_err(|error| error.with_url(hop.request.shown_url()))?;
-        Ok(Some(Spool::reader(body)))
-    }
-
-    /// Goes on from a stored redirect, the rest of whose chain is not stored with it: the limit is reached, or it was
-    /// an answer of its own when it was stored.
-    fn follow_stored(&mut self, hop: &Hop<'_>, chain: &Chain, location: &HeaderValue) -> Result<Option<Step>> {
-        if self.history.len() + chain.hops.len() >= self.limit {
-            return Err(self.too_many(hop.request));
-        }
-        // Where a credential was taken out it leads elsewhere; in the middle of a chain the request is not known.
-        if is_redacted(location) || !chain.hops.is_empty() {
-            return Ok(None);
-        }
-        let next = redirect::next(hop.bare, chain.response.status.as_u16(), location)
-            .map_err(|error| error.with_url(hop.request.shown_url()))?;
-        let stored = StoredResponse { body: Bytes::new(), ..StoredResponse::clone(&chain.response) };
-        self.hops.push(stored.clone());
-        let response = self.hit_hop(hop, true, Arc::new(stored));
-        self.history.push(response);
-        Ok(Some(Step::Follow(Box::new(next))))
-    }
-
-    /// The body as the request wishes it; `None` if what is stored does not give it: it cannot be decoded, or the
-    /// bytes of the wire are wanted and not stored.
-    fn as_wished<'s>(&self, stored: &'s StoredResponse) -> Result<Option<Cow<'s, Bytes>>> {
-        if self.decode && stored.coding.is_empty() {
-            return Ok(Some(Cow::Borrowed(&stored.body)));
-        }
-        if self.decode {
-            let decoded = decode::decode(&stored.body, &stored.coding, self.settings.max_body, None);
-            return match decoded.map_err(|error| error.with_url(stored.url.clone())) {
-                Ok((body, _)) => Ok(Some(Cow::Owned(body))),
-                Err(error) if self.settings.rules.mode == Mode::Offline => Err(error),
-                Err(error) => {
-                    // The origin may have something better by now, and what it sends takes the place of this.
-                    self.session.report(&error);
-                    Ok(None)
-                }
-            };
-        }
-        let as_on_the_wire = stored.body.is_empty() || stored.coding == decode::coding_of(&stored.headers);
-        Ok(as_on_the_wire.then_some(Cow::Borrowed(&stored.body)))
-    }
-
-    fn hit(&self, hop: &Hop<'_>, url_asked: bool, stored: Arc<StoredResponse>) -> Response {
-        let url = if url_asked { hop.request.url.as_str().to_owned() } else { stored.url.clone() };
-        Response {
-            url: self.with_fragment(url),
-            history: Vec::new(),
-            elapsed: self.started.elapsed(),
-            cache_status: CacheStatus::Hit,
-            cache_key: None,
-            stored,
-        }
-    }
-
-    fn hit_hop(&self, hop: &Hop<'_>, url_asked: bool, stored: Arc<StoredResponse>) -> Response {
-        let cache_key = Identity::of(&stored.request).ok().map(|identity| identity.key().to_hex());
-        Response { cache_key, ..self.hit(hop, url_asked, stored) }
+        Ok((Lookup::Nothing, None))
     }
 
     pub(super) fn with_fragment(&self, mut url: String) -> String {
@@ -443,10 +397,14 @@ impl<'a> Course<'a> {
         })
     }
 
-    /// The error where neither cache nor network may answer.
-    fn refuse(&self, hop: &Hop<'_>) -> Error {
+    /// What comes where neither cache nor network may answer: an error, or what RFC 9111 has a cache answer.
+    pub(super) fn refuse(&self, hop: &Hop<'_>, exchange: &Exchange<'_>) -> Result<Step> {
+        self.session.cache().count_miss();
+        if exchange.wants_504() { Ok(self.gateway_timeout(hop)) } else { Err(self.not_there(hop)) }
+    }
+
+    fn not_there(&self, hop: &Hop<'_>) -> Error {
         let cache = self.session.cache();
-        cache.count_miss();
         let why = match self.settings.rules.mode {
             Mode::Offline if self.wish.disabled => "the session is offline and its cache is disabled for it".to_owned(),
             Mode::Offline => {
@@ -462,9 +420,4 @@ impl<'a> Course<'a> {
             None => error,
         }
     }
-}
-
-/// Whether a credential was taken out of it.
-fn is_redacted(location: &HeaderValue) -> bool {
-    location.as_bytes().windows(REDACTED.len()).any(|part| part == REDACTED.as_bytes())
 }

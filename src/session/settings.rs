@@ -9,7 +9,10 @@ use super::{
     KeyScheme, Request, Response, Serializer, Timeout, cache::PartitionBy, delivery::Delivery,
     environment::Environment, hooks::Hooks,
 };
-use crate::{Error, policy::exchange::Rules};
+use crate::{
+    Error,
+    policy::{exchange::Rules, redact::Ignored},
+};
 
 pub(super) type Filter = Arc<dyn Fn(&Response) -> bool + Send + Sync>;
 pub(super) type KeyFn = Arc<dyn Fn(&Request) -> String + Send + Sync>;
@@ -49,6 +52,9 @@ pub(super) struct Settings {
     pub(super) strict: bool,
     pub(super) filter: Option<Filter>,
     pub(super) key_fn: Option<KeyFn>,
+    /// Sorted.
+    pub(super) match_headers: Vec<HeaderName>,
+    pub(super) ignored: Ignored,
     pub(super) on_response: Hooks,
     pub(super) single_flight: bool,
     pub(super) on_store_error: Option<OnStoreError>,
@@ -80,6 +86,8 @@ impl Default for Settings {
             strict: false,
             filter: None,
             key_fn: None,
+            match_headers: Vec::new(),
+            ignored: Ignored::default(),
             on_response: Hooks::default(),
             single_flight: true,
             on_store_error: None,

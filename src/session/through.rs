@@ -35,7 +35,8 @@ impl CachedSession {
 
     /// Whether the cache may have to do with requests of a method.
     pub(crate) fn takes_part(&self, method: &Method) -> bool {
-        let exchange = Exchange::new(&self.settings().rules, Wish::default(), method.as_str());
+        let headers = http::HeaderMap::new();
+        let exchange = Exchange::new(&self.settings().rules, Wish::default(), method.as_str(), "", &headers);
         !matches!(exchange.first(), First::Send(Forward::Bypass | Forward::Method))
     }
 

@@ -1,8 +1,8 @@
 //! Copies what one cache holds into another, whatever stores and keys they have.
 
 use super::{
-    Cache,
-    chain::{Chain, With},
+    Cache, Marks,
+    chain::{Chain, Lookup, With},
     plan::Plan,
 };
 use crate::{
@@ -155,7 +155,7 @@ impl Cache {
         let mut report = VerifyReport::default();
         let mut sum = [0_u8; 32];
         for key in other.all_keys()? {
-            let theirs = match other.walk(key, None, 0, With::Body) {
+            let theirs = match other.walk(key, None, 0, With::Body).map(Lookup::found) {
                 Ok(Some(chain)) => chain,
                 Ok(None) => continue,
                 Err(error) if is_about_the_entry(&error) => {
@@ -169,7 +169,7 @@ impl Cache {
                 continue;
             };
             let wanted = fingerprint(&wanted);
-            match self.walk(own, None, usize::MAX, With::Body)? {
+            match self.walk(own, None, usize::MAX, With::Body)?.found() {
                 None => report.missing += 1,
                 Some(ours) if fingerprint(&ours.response) == wanted => {
                     report.same += 1;
@@ -206,10 +206,11 @@ impl Cache {
             }
         }
         let response = decode_response(&head.head, body).ok_or_else(|| unreadable(key))?;
-        let aliases = other.plan().aliases_leading_to(key)?;
+        let home = Identity::of(&response.request)?.home();
+        let aliases = other.plan().aliases_leading_to(&[key, home])?;
         report.aliases = self.change(|plan| {
             if !same {
-                plan.put_chain(&[], &response, staged.as_ref())?;
+                plan.put_chain(&[], &response, staged.as_ref(), &Marks::new())?;
             }
             let mut new = 0;
             // Nearest first, so that what each leads to is there.
@@ -228,17 +229,17 @@ impl Cache {
 
     /// One response under the key that it has here.
     fn copy_anew(&self, other: &Cache, key: Key) -> Result<CopyReport> {
-        let Some(chain) = other.walk(key, None, 0, With::Body)? else { return Ok(CopyReport::default()) };
+        let Some(chain) = other.walk(key, None, 0, With::Body)?.found() else { return Ok(CopyReport::default()) };
         let (own, response) = self.own_form(other, key, &chain.response)?;
-        let there = self.walk(own, None, 0, With::Body)?;
+        let there = self.walk(own, None, 0, With::Body)?.found();
         if there.is_some_and(|there| fingerprint(&there.response) == fingerprint(&response)) {
             return Ok(CopyReport { unchanged: 1, ..CopyReport::default() });
         }
         self.save_chain(&[], &response)?;
-        let hops = if other.inner.foreign.is_none() { other.plan().aliases_leading_to(key)? } else { Vec::new() };
+        let hops = if other.inner.foreign.is_none() { other.plan().aliases_leading_to(&[key])? } else { Vec::new() };
         let mut aliases = 0;
         for (alias, _) in hops {
-            if let Some(chain) = other.walk(alias, None, usize::MAX, With::Head)? {
+            if let Some(chain) = other.walk(alias, None, usize::MAX, With::Head)?.found() {
                 aliases += u64::from(self.copy_hops(other, &chain, own)?);
             }
         }
@@ -254,9 +255,9 @@ impl Cache {
         })?;
         let mut copied = 0;
         for key in keys {
-            match other.walk(key, None, usize::MAX, With::Body) {
+            match other.walk(key, None, usize::MAX, With::Body).map(Lookup::found) {
                 Ok(Some(chain)) => {
-                    let Ok((own, _)) = self.own_form(other, chain.key, &chain.response) else { continue };
+                    let Ok((own, _)) = self.own_form(other, chain.response.key, &chain.response) else { continue };
                     copied += u64::from(self.copy_hops(other, &chain, own)?);
                 }
                 Ok(None) => {}
@@ -269,12 +270,13 @@ impl Cache {
 
     /// The redirects before a response that is here already.
     fn copy_hops(&self, other: &Cache, chain: &Chain, to: Key) -> Result<bool> {
-        let hops: Result<Vec<_>> = chain.hops.iter().map(|hop| Ok(self.own_form(other, chain.key, hop)?.1)).collect();
+        let hops: Result<Vec<_>> =
+            chain.hops.iter().map(|hop| Ok(self.own_form(other, chain.response.key, hop)?.1)).collect();
         let Ok(hops) = hops else { return Ok(false) };
         if hops.is_empty() || !self.contains(to.to_hex())? {
             return Ok(false);
         }
-        self.save_hops(&hops, to)?;
+        self.save_hops(&hops, to, &Marks::new())?;
         Ok(true)
     }
 
@@ -334,7 +336,7 @@ fn put_alias(plan: &mut Plan<'_>, alias: Key, to: Key, head: &Bytes) -> Result<(
         return plan.put_plain_alias(alias, to);
     }
     let hop = decode_response(head, Bytes::new()).ok_or_else(|| unreadable(alias))?;
-    plan.put_hops(&[hop], to)
+    plan.put_hops(&[hop], to, &Marks::new())
 }
 
 fn unreadable(key: Key) -> Error {

@@ -1,6 +1,10 @@
 //! What goes through the whole cache.
 
-use super::{Cache, chain::With, plan::Plan};
+use super::{
+    Cache,
+    chain::{Lookup, With},
+    plan::Plan,
+};
 use crate::{
     Expire, Result,
     entry::{Key, StoredResponse, decode_response},
@@ -8,7 +12,7 @@ use crate::{
     replay::Recorded,
 };
 use bytes::Bytes;
-use std::{ops::ControlFlow, sync::Arc, vec};
+use std::{ops::ControlFlow, vec};
 
 /// Responses that one batch deletes or changes, so that neither a batch nor the number of syncs grows without bound.
 const BATCH_LEN_MAX: usize = 256;
@@ -32,8 +36,10 @@ impl Iterator for Responses {
     fn next(&mut self) -> Option<Self::Item> {
         for key in self.keys.by_ref() {
             match self.cache.walk(key, None, 0, With::Body) {
-                Ok(Some(chain)) => return Some(Ok((key.to_hex(), Arc::unwrap_or_clone(chain.response)))),
-                Ok(None) => {}
+                Ok(Lookup::Found(chain)) => {
+                    return Some(Ok((key.to_hex(), StoredResponse::clone(&chain.response))));
+                }
+                Ok(Lookup::OtherVariant | Lookup::Nothing) => {}
                 Err(error) => return Some(Err(error)),
             }
         }
@@ -105,6 +111,59 @@ impl Cache {
         Ok(Responses { cache: self.clone(), keys: self.all_keys()?.into_iter() })
     }
 
+    /// The stored responses for which this is true: by age, host, code, expiry or whatever else their heads say. The body is
+    /// not there to be judged.
+    ///
+    /// ```
+    /// # use larder::{Backend, CachedSession};
+    /// # use std::time::{Duration, SystemTime};
+    /// # fn main() -> larder::Result<()> {
+    /// # let session = CachedSession::builder("cache").backend(Backend::Memory)
+    /// #     .transport(|_: &http::Request<bytes::Bytes>| Ok(http::Response::new(b"hello".to_vec()))).build()?;
+    /// session.get("http://example.org/a").send()?;
+    /// let (now, day) = (SystemTime::now(), Duration::from_secs(86_400));
+    /// let old = session.cache().filter(|response| response.age(now) > day)?;
+    /// assert_eq!(old.count(), 0);
+    /// let ours = session.cache().filter(|response| response.host() == "example.org" && response.status() == 200)?;
+    /// assert_eq!(ours.count(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`responses`](Cache::responses).
+    pub fn filter(&self, mut keep: impl FnMut(&StoredResponse) -> bool) -> Result<Responses> {
+        let mut keys = Vec::new();
+        self.visit(|key, response, _| {
+            if keep(&response) {
+                keys.push(key);
+            }
+        })?;
+        Ok(Responses { cache: self.clone(), keys: keys.into_iter() })
+    }
+
+    /// Deletes the responses for which this is true, with the redirects and aliases that lead to them. Returns how many.
+    /// The body is not there to be judged.
+    ///
+    /// # Errors
+    /// Whatever the store says; what was deleted until then stays deleted.
+    pub fn delete_matching(&self, matches: impl Fn(&StoredResponse) -> bool) -> Result<u64> {
+        let mut keys = Vec::new();
+        self.visit(|key, response, _| {
+            if matches(&response) {
+                keys.push(key);
+            }
+        })?;
+        let mut removed = 0;
+        for keys in keys.chunks(BATCH_LEN_MAX) {
+            removed += self.change(|plan| {
+                // It may have been fetched anew since.
+                count(plan, keys, |plan, key| plan.delete(key, |response| response.is_some_and(&matches)))
+            })?;
+        }
+        Ok(removed)
+    }
+
     /// Deletes all responses that are expired now, with the redirects and aliases that lead to them. Returns how
     /// many.
     ///
@@ -112,22 +171,7 @@ impl Cache {
     /// Whatever the store says; what was deleted until then stays deleted.
     pub fn remove_expired(&self) -> Result<u64> {
         let now = self.now();
-        let mut expired = Vec::new();
-        self.visit(|key, response, _| {
-            if response.is_expired(now) {
-                expired.push(key);
-            }
-        })?;
-        let mut removed = 0;
-        for keys in expired.chunks(BATCH_LEN_MAX) {
-            removed += self.change(|plan| {
-                count(plan, keys, |plan, key| {
-                    // It may have been fetched anew since.
-                    plan.delete(key, |response| response.is_some_and(|response| response.is_expired(now)))
-                })
-            })?;
-        }
-        Ok(removed)
+        self.delete_matching(|response| response.is_expired(now))
     }
 
     /// Gives every stored response, and the redirects that lead to it, this expiry, counted from now. Returns how
