@@ -5,7 +5,7 @@
                             refused: `NAME: reason` on standard error; exit 2
                             index and walk contradict each other: exit 3
     reader.py --check DIR   compare every DIR/*.larder with its DIR/*.json; exit 1 if one differs
-    reader.py --self-test   check the test values of section 3.2, and hostile files built in memory
+    reader.py --self-test   check the test values of section 3.2, frames, and hostile files built in memory
 
 It reads from the top down: what is printed comes first, then the file header, slots, records, the
 walk, bodies, aliases and the index, and last the checks. A tag such as [R4] names a rule of
@@ -772,6 +772,7 @@ TEST = Header(0x0123456789ABCDEF, bytes(range(16)), 1700000000000, 0x6A3BB2DF)  
 def self_test() -> int:
     test_values()
     test_index()
+    test_frames()
     test_hostile()
     print("self-test passed")
     return 0
@@ -829,6 +830,26 @@ def test_index() -> None:
         slot = build_slot(4096, 1, 16384, 2 * PAGE, covers, 0, 0, end, chain_of(first))
         text, agreed = read_bytes(build_file(slot, first + index + last))
         expect("index", (len(json.loads(text)["entries"]), agreed), (2, agrees))
+
+
+def test_frames() -> None:
+    """What [K15] takes for a frame, and what it does not."""
+    start, raw, rle = FRAME_MAGIC, bytes([0x19, 0, 0]) + b"abc", bytes([0x53, 0, 0]) + b"z"  # last blocks
+    for what, frame, length in (
+        ("raw block", start + b"\x20\x03" + raw, 3),
+        ("run of ten", start + b"\x20\x0a" + rle, 10),
+        ("two blocks", start + b"\x20\x0d" + bytes([0x18, 0, 0]) + b"abc" + rle, 13),
+        ("checksum", start + b"\x24\x03" + raw + bytes(4), 3),
+        ("window, 2 bytes", start + b"\x40\x50" + (300 - 256).to_bytes(2, "little") + rle, 300),
+        ("large window", start + b"\x40\x58" + bytes(2) + rle, None),
+        ("no length", start + b"\x00\x50" + rle, None),
+        ("dictionary", start + b"\x21\x01\x03" + raw, None),
+        ("cut", start + b"\x20\x03" + raw[:-1], None),
+        ("more behind it", start + b"\x20\x03" + raw + b"x", None),
+        ("reserved block", start + b"\x20\x03" + bytes([0x1F, 0, 0]) + b"abc", None),
+        ("no frame", b"abcdefgh", None),
+    ):
+        expect(what, content_len(frame), length)
 
 
 def sealed_page(offset: int, content: bytes) -> bytes:

@@ -21,7 +21,8 @@
 //! * [`CachedSession::builder`] has the settings, [`RequestBuilder`] what one request can ask for, [`Response`] what
 //!   comes back, [`Cache`] what can be done with the stored responses.
 //! * [`Mode::Offline`] replays a recording and never touches the network.
-//! * [`store::Store`] is the place where responses live, for those who bring their own.
+//! * [`store::Store`] is the place where responses live, and [`dict::Dict`] the dictionary that one is made of most
+//!   easily, for those who bring their own; both come with their laws as tests.
 //! * [`log::Log`] is the engine alone, a durable key-value log in one file.
 //!
 //! # In async programs
@@ -35,6 +36,8 @@
 //! * `session` (default): everything that knows HTTP. Without it, [`log`] builds alone.
 //! * `tls` (default): `https://`, through rustls.
 //! * `gzip` (default): undoes the content codings gzip and deflate.
+//! * `sqlite`, `redis`, `redis-cluster`, `mongodb`: the [`Backend`]s of these names, and dictionaries ([`dict`]) in the
+//!   same places; SQLite itself is built in.
 //! * `cookies`: a jar of cookies ([RFC 6265](https://www.rfc-editor.org/rfc/rfc6265)).
 //! * `multipart`: forms with files.
 //! * `digest`: digest authentication.

@@ -8,7 +8,7 @@ use super::{
     compact::Keep,
     disk::write_at,
     generation::Generation,
-    header::{FileHeader, Slot},
+    header::{FileHeader, Slot, Slots},
     layout::LOG_START,
     options::OnDamage,
     plant::{Bug, planted},
@@ -22,8 +22,6 @@ use std::{
     time::Duration,
 };
 
-/// A slot is written again after so much more of the log was synced.
-const SLOT_EVERY_BYTES: u64 = 64 << 20;
 /// How long a file rests after a compaction or a checkpoint that failed.
 const TRY_AGAIN_MS: u64 = 60_000;
 /// More than this is not copied while somebody waits for the end of a process.
@@ -120,10 +118,26 @@ impl Shared {
 
     /// Writes a slot if much was synced since the last one. The caller holds the writer lock.
     pub(super) fn write_due_slot(&self, generation: &Generation) {
-        if generation.synced() >= generation.slots().synced() + SLOT_EVERY_BYTES {
+        if generation.synced() >= generation.slots().synced() + self.env.slot_every_bytes {
             // A slot is a hint: without it a later damage near the end would be taken for a torn tail.
-            let _ = self.write_slot(generation, None);
+            let _ = self.note_synced(generation);
         }
+    }
+
+    /// Notes in the file how far it is known to be synced. Nobody waits for a sync, unless another process has written a
+    /// slot since the last one began: no crash must be able to hit both slots.
+    fn note_synced(&self, generation: &Generation) -> Result<()> {
+        generation.check_poison()?;
+        let (synced, settled) = generation.settled();
+        let mut slots = generation.reread_slots();
+        if slots.seq() != settled && !planted(Bug::SlotsUnsettled) {
+            drop(slots);
+            return self.write_slot(generation, None);
+        }
+        let named = slots.best().filter(Slot::names_index);
+        let slot =
+            named.map_or_else(|| Slot::without_index(&generation.header, synced), |named| Slot { synced, ..named });
+        self.put_slot(generation, &mut slots, slot)
     }
 
     /// Notes in the file that all of it is synced, and where its newest index is. The caller holds the writer lock, so
@@ -154,6 +168,10 @@ impl Shared {
             (_, Some(named)) => Slot { synced: end, ..named },
             _ => Slot::without_index(&generation.header, end),
         };
+        self.put_slot(generation, &mut slots, slot)
+    }
+
+    fn put_slot(&self, generation: &Generation, slots: &mut Slots, slot: Slot) -> Result<()> {
         let (offset, bytes) = slots.advance(slot, generation.header.file_id);
         let write = |bytes: &[u8]| write_at(&*generation.file, &mut [IoSlice::new(bytes)], offset);
         // A page that a crash has made unreadable can only be written whole.

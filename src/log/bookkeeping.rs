@@ -46,9 +46,8 @@ impl Copier<'_> {
     /// Whether a key is there in the new file too, as far as that is decided by now: not if it was evicted, nor an alias
     /// that led to what was.
     pub(super) fn stays(&self, hash: u128) -> Result<bool> {
-        let state = |hash: u128| match self.evicted.contains(&hash) {
-            true => Ok(None),
-            false => self.old.present_in_log(hash, self.counters),
+        let state = |hash: u128| {
+            if self.evicted.contains(&hash) { Ok(None) } else { self.old.present_in_log(hash, self.counters) }
         };
         Ok(incarnation_of(hash, state)?.is_some())
     }

@@ -63,14 +63,12 @@ impl Shared {
         let header = new_header(&self.env, old.header.file_id, Some(old.header.hash_key))?;
         new.begin(&header)?;
         let mut copier = Copier::new(&self.env, &self.path, &self.counters, &old, &new, header);
-        let mut evicted = 0;
         if keep != Keep::Nothing {
             let uses = self.uses(&old);
             copier.makes_room = self.is_over(&old);
             copier.evicted = self.evictions(&old, &uses)?;
-            evicted = copier.evicted.len() as u64;
             copier.copy_live(self.drop_before(&old))?;
-            let uses = if evicted > 0 { uses.aged() } else { uses };
+            let uses = if copier.evicted.is_empty() { uses } else { uses.aged() };
             copier.write_touch(&uses.without(|hash| copier.evicted.contains(&hash)))?;
             copier.copy_appended_until_short()?;
             copier.flush()?;
@@ -85,6 +83,7 @@ impl Shared {
         if keep != Keep::Nothing {
             copier.copy_appended()?;
         }
+        let evicted = std::mem::take(&mut copier.evicted);
         let (view, slots) = copier.finish()?;
         let stat = old.file.stat().map_err(|error| Error::io("look up the cache file", &self.path, error))?;
         new.file().adopt(&stat).map_err(|error| Error::io("set the mode of the new file", &self.path, error))?;
@@ -92,7 +91,9 @@ impl Shared {
             new.sync()?;
         }
         self.replace(&guard, new, header, slots, view)?;
-        self.counters.evicted.fetch_add(evicted, Ordering::Relaxed);
+        self.counters.evicted.fetch_add(evicted.len() as u64, Ordering::Relaxed);
+        #[cfg(test)]
+        self.counters.evicted_hashes.lock().unwrap_or_else(PoisonError::into_inner).extend(evicted);
         if let Some(usage) = &self.counters.usage {
             usage.forget();
         }

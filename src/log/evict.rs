@@ -5,7 +5,7 @@ use super::{
     disk::read_exact_at,
     fields::crc32,
     generation::Generation,
-    layout::RECORD_HEADER_LEN,
+    layout::{LOG_START, RECORD_HEADER_LEN},
     lock::WriteGuard,
     plant::{Bug, planted},
     record::RecordHeader,
@@ -34,14 +34,16 @@ impl Shared {
         }
     }
 
-    /// Whether the file has outgrown its limit. Bodies that are being written would come again.
+    /// Whether the file has outgrown its limit. What a compaction would not take away does not count, as far as there is
+    /// room beside the limit: bodies that are being written would come again, and so would the index.
     pub(super) fn is_over(&self, generation: &Generation) -> bool {
-        let staged = generation.staged_bytes.load(Ordering::Relaxed).min(self.env.size_slack);
-        self.env.max_size.is_some_and(|max| {
-            // A large file takes so long to rewrite that writers need room to go on meanwhile.
-            let early = if max > 16 * self.env.size_slack { max / 16 } else { 0 };
-            generation.seen().saturating_sub(staged) > max - early
-        })
+        let Some(max) = self.env.max_size else { return false };
+        let index_len = generation.view().segment().map_or(0, |segment| segment.len());
+        let kept = generation.staged_bytes.load(Ordering::Relaxed) + index_len;
+        let beside = LOG_START + kept.min(self.env.size_slack.saturating_sub(LOG_START));
+        // A large file takes so long to rewrite that writers need room to go on meanwhile.
+        let early = if max > 16 * self.env.size_slack { max / 16 } else { 0 };
+        generation.seen().saturating_sub(beside) > max - early
     }
 
     /// Whether so much may be appended before anything else: `own` are the chunks of what is being written.

@@ -81,6 +81,8 @@ mod walk;
 mod watched;
 
 pub use batch::Batch;
+#[cfg_attr(not(feature = "session"), expect(unused_imports, reason = "there is no layer above"))]
+pub(crate) use bookkeeping::{BookRecord, Bookkeeping, Pruned};
 pub use change::Change;
 pub use check::{CheckReport, LogEnd};
 pub use clock::{Clock, SystemClock};

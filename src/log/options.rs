@@ -31,6 +31,7 @@ pub enum OnDamage {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, each set by its name")]
 pub struct Options {
     pub(super) fast_save: bool,
     pub(super) read_only: bool,

@@ -38,6 +38,8 @@ pub(super) enum Bug {
     IncarnationReused,
     /// A slot claims as synced what was only written.
     SlotAhead,
+    /// A slot is written although the one before may not be on the medium yet.
+    SlotsUnsettled,
     /// A new file's first pages are not synced before it gets its name.
     CreateUnsynced,
     /// CLEAR forgets aliases, not values.

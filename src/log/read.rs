@@ -241,12 +241,18 @@ impl Generation {
             }
             read = target;
         }
+        if from == Source::Tier {
+            counters.count_use(&read);
+        }
         Ok(Some(read).filter(|read| read.loc.role != Role::Alias))
     }
 
     /// Reads a key itself. An alias whose target is gone is not there.
     pub(super) fn read_own(&self, key: &[u8], want: Want, from: Source, counters: &Counters) -> Result<Option<Read>> {
         let Some(read) = self.read_key(key, want, from, counters)? else { return Ok(None) };
+        if from == Source::Tier {
+            counters.count_use(&read);
+        }
         let visible = read.loc.role != Role::Alias || self.leads_on(self.present_as(&read), counters)?;
         Ok(visible.then_some(read))
     }
@@ -282,13 +288,9 @@ impl Generation {
             && let Some(kept) = self.tier.get(spot.offset).filter(|kept| kept.key == key)
         {
             counters.tier_hits.fetch_add(1, Ordering::Relaxed);
-            counters.count_use(&kept);
             return Ok(Some(kept));
         }
         let Some(read) = self.read_spot(spot, Some(key), want, counters)? else { return Ok(None) };
-        if from == Source::Tier {
-            counters.count_use(&read);
-        }
         Ok(Some(if from == Source::Tier && want == Want::Body { self.tier.keep(read) } else { read }))
     }
 }

@@ -184,7 +184,7 @@ impl Seek for Stored {
 /// A stored body as pieces that fit in memory, one of which is there.
 struct Pieces {
     /// Where in the body each begins, and where it is in the file.
-    pieces: Vec<(u64, Extent)>,
+    places: Vec<(u64, Extent)>,
     held: Option<(usize, Vec<u8>)>,
     /// How they are decoded, if each is a frame.
     cut: Option<Cut>,
@@ -193,16 +193,16 @@ struct Pieces {
 impl Pieces {
     fn new(shared: &Shared, generation: &Generation, extents: &[Extent]) -> Result<Option<Self>> {
         let piece_len = u32::try_from(shared.env.pieces.chunk).unwrap_or(u32::MAX);
-        let (mut pieces, mut start) = (Vec::with_capacity(extents.len()), 0);
+        let (mut places, mut start) = (Vec::with_capacity(extents.len()), 0);
         for extent in extents {
             if extent.len <= piece_len {
-                pieces.push((start, *extent));
-            } else if !split(shared, generation, *extent, piece_len, start, &mut pieces)? {
+                places.push((start, *extent));
+            } else if !split(shared, generation, *extent, piece_len, start, &mut places)? {
                 return Ok(None);
             }
             start += u64::from(extent.len);
         }
-        Ok(Some(Self { pieces, held: None, cut: None }))
+        Ok(Some(Self { places, held: None, cut: None }))
     }
 
     /// Of a body whose extents are frames; `None` if they cannot be.
@@ -226,20 +226,20 @@ impl Pieces {
         };
         let Some(cut) = Cut::new(extents, &frame, header.raw_len) else { return unsound() };
         let Ok(first) = cut.decode(0, &frame) else { return unsound() };
-        let pieces = extents.iter().zip(0..).map(|(extent, number)| (number * cut.piece_len, *extent)).collect();
-        Ok(Some(Self { pieces, held: Some((0, first)), cut: Some(cut) }))
+        let places = extents.iter().zip(0..).map(|(extent, number)| (number * cut.piece_len, *extent)).collect();
+        Ok(Some(Self { places, held: Some((0, first)), cut: Some(cut) }))
     }
 
     /// Where the first one stands in the file.
     #[cfg(feature = "zstd")]
     fn offset(&self) -> Option<u64> {
-        self.pieces.first().map(|(_, extent)| extent.offset)
+        self.places.first().map(|(_, extent)| extent.offset)
     }
 
     /// What is left of the piece at a place of the body; nothing at its end.
     fn at(&mut self, shared: &Shared, generation: &Generation, position: u64) -> io::Result<&[u8]> {
-        let number = self.pieces.partition_point(|(start, _)| *start <= position).wrapping_sub(1);
-        let Some((start, extent)) = self.pieces.get(number) else { return Ok(&[]) };
+        let number = self.places.partition_point(|(start, _)| *start <= position).wrapping_sub(1);
+        let Some((start, extent)) = self.places.get(number) else { return Ok(&[]) };
         if self.held.as_ref().is_none_or(|(held, _)| *held != number) {
             let mut piece = read_piece(shared, generation, extent)?;
             if let Some(cut) = self.cut {

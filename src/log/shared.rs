@@ -75,6 +75,9 @@ pub(super) struct Counters {
     pub(super) unsound: AtomicU64,
     /// Values that had to go since the file was as large as it may be.
     pub(super) evicted: AtomicU64,
+    /// Which ones, for the simulation.
+    #[cfg(test)]
+    pub(super) evicted_hashes: Mutex<Vec<u128>>,
     /// What was read, where there is a limit.
     pub(super) usage: Option<Usage>,
 }

@@ -72,7 +72,7 @@ fn open(place: &str, read_only: bool) -> Result<Cache> {
     let backend = backend(place)?;
     let builder = CachedSession::builder(name).read_only(read_only).strict(true);
     #[cfg(any(feature = "sqlite", feature = "redis"))]
-    let builder = if is_of_python(&backend)? {
+    let builder = if is_of_python(&backend, name)? {
         builder.serializer(super::Serializer::Json).key_scheme(super::KeyScheme::RequestsCache)
     } else {
         builder
@@ -112,10 +112,14 @@ fn backend(place: &str) -> Result<Backend> {
 
 /// Whether what is there was stored by requests-cache.
 #[cfg(any(feature = "sqlite", feature = "redis"))]
-fn is_of_python(backend: &Backend) -> Result<bool> {
+fn is_of_python(backend: &Backend, name: &str) -> Result<bool> {
+    // Only servers have caches by name.
+    let _ = name;
     match backend {
         #[cfg(feature = "sqlite")]
         Backend::SqliteAt(path) if path.exists() => super::shared::is_of_python(path),
+        #[cfg(feature = "redis")]
+        Backend::RedisAt(url) => super::shared::is_of_python_redis(url, name),
         _ => Ok(false),
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use super::settings::Settings;
+use super::{cache::Books, settings::Settings};
 use crate::{
     Error, ErrorKind, Mode, Result,
     log::{OnDamage, Options},
@@ -200,7 +200,7 @@ pub(super) fn open_log(path: &Path, options: Options, settings: &Settings) -> Re
         create_folder_of(path)?;
     }
     let on_damage = if read_only || settings.strict { OnDamage::Error } else { OnDamage::Quarantine };
-    let options = options.read_only(read_only).on_damage(on_damage);
+    let options = options.read_only(read_only).on_damage(on_damage).bookkeeping(Arc::new(Books));
     LogStore::open(path, options).map_err(|error| {
         let missing = read_only && error.kind() == ErrorKind::Io && matches!(path.try_exists(), Ok(false));
         if missing { nothing_recorded(path, settings).with_source(error) } else { error }

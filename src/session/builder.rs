@@ -161,6 +161,28 @@ impl CachedSessionBuilder {
         self
     }
 
+    /// Bytes that the file may take, with [`Backend::Log`]. No limit unless set; other backends have limits of their own,
+    /// and refuse this one when the session is built.
+    ///
+    /// The file stays within this, 16 MiB and one response, by itself: responses that nobody has asked for lately are
+    /// dropped, oldest first, with the redirects that lead to them. A response that alone is longer is handed out and not
+    /// stored. [`CacheStats::evictions`](crate::CacheStats) counts what was dropped. See
+    /// [`max_size` of the log](crate::log::Options::max_size) for when that happens and what several processes see.
+    ///
+    /// ```
+    /// use larder::CachedSession;
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let session = CachedSession::builder("cache").location(folder.path()).max_size(100 << 20).build()?;
+    /// assert_eq!(session.cache().stats()?.evictions, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn max_size(mut self, bytes: u64) -> Self {
+        self.log = self.log.max_size(bytes);
+        self.settings.max_size = Some(bytes);
+        self
+    }
+
     /// Whether the file keeps bodies compressed (zstd) where that makes them clearly smaller, with [`Backend::Log`];
     /// other backends keep them as they are. Off unless set. Needs the feature `zstd`, else `build()` answers
     /// [`NotBuiltIn`](crate::ErrorKind::NotBuiltIn).
@@ -420,6 +442,10 @@ impl CachedSessionBuilder {
         }
         self.settings.delivery.check()?;
         let rules = &self.settings.rules;
+        if self.settings.max_size.is_some() && !matches!(self.backend, Backend::Log | Backend::LogAt(_)) {
+            let message = format!("max_size: the backend {} has no such limit; use Backend::Log", self.backend);
+            return Err(invalid(message));
+        }
         if let Some(code) = rules.codes.iter().flatten().find(|code| !(100..=999).contains(*code)) {
             return Err(invalid(format!("allowable_codes: {code} is no status code; they go from 100 to 999")));
         }

@@ -1,5 +1,6 @@
 //! The cache: a store of responses, without any policy about serving them.
 
+mod books;
 mod chain;
 mod copy;
 mod lists;
@@ -9,6 +10,7 @@ mod salt;
 mod tests;
 mod walkers;
 
+pub(crate) use books::Books;
 pub(crate) use chain::{Chain, Lookup, Part, Whose, With};
 pub use copy::{CopyProgress, CopyReport, VerifyReport};
 pub(crate) use plan::Marks;
@@ -106,6 +108,9 @@ pub struct CacheStats {
     pub dead_bytes: u64,
     /// The size of the file; 0 if there is none.
     pub file_bytes: u64,
+    /// Responses that this process has dropped to keep the file within
+    /// [`max_size`](crate::CachedSessionBuilder::max_size).
+    pub evictions: u64,
     /// Requests of this session and its clones that were answered from the cache.
     pub hits: u64,
     /// Requests of this session and its clones that were not.
@@ -321,6 +326,7 @@ impl Cache {
             live_bytes: store.live_bytes,
             dead_bytes: store.dead_bytes,
             file_bytes: store.file_bytes,
+            evictions: store.evictions,
             hits: self.inner.hits.load(Ordering::Relaxed),
             misses: self.inner.misses.load(Ordering::Relaxed),
             errors: self.inner.errors.load(Ordering::Relaxed),

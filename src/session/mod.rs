@@ -44,7 +44,7 @@ mod send;
 mod serve;
 mod settings;
 mod share;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "redis"))]
 mod shared;
 mod source;
 mod spool;

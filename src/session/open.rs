@@ -105,7 +105,11 @@ impl Place<'_> {
             options = options.pool_size(size.try_into().unwrap_or(usize::MAX));
         }
         let connections = RedisConnections::open(url.unwrap_or("redis://127.0.0.1:6379/0"), &options)?;
-        Ok(Arc::new(crate::store::DictStore::redis(connections, &self.last_of_name()?)))
+        let name = self.last_of_name()?;
+        Ok(match self.shared_with {
+            Some(rules) => super::shared::open_redis(&connections, &name, rules),
+            None => Arc::new(crate::store::DictStore::redis(connections, &name)),
+        })
     }
 
     /// What the cache is called on a server: the last component of its name.

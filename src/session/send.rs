@@ -392,6 +392,9 @@ impl<'a> Course<'a> {
     /// The failure rule: what the store cannot do is reported, and breaks the request only if the session is strict.
     pub(super) fn tolerate<T>(&self, result: Result<T>) -> Result<Option<T>> {
         result.map(Some).or_else(|error| {
+            if self.settings.leaves_out(&error) {
+                return Ok(None);
+            }
             self.session.report(&error);
             if self.settings.strict { Err(error) } else { Ok(None) }
         })

@@ -10,7 +10,7 @@ use super::{
     environment::Environment, hooks::Hooks,
 };
 use crate::{
-    Error,
+    Error, ErrorKind,
     policy::{exchange::Rules, redact::Ignored},
 };
 
@@ -31,6 +31,7 @@ pub(super) struct Settings {
     pub(super) redirects: usize,
     pub(super) decode: bool,
     pub(super) max_body: u64,
+    pub(super) max_size: Option<u64>,
     pub(super) headers: HeaderMap,
     /// Those of a request that brings none: the same and what every request carries.
     pub(super) plain_headers: Arc<HeaderMap>,
@@ -68,6 +69,7 @@ impl Default for Settings {
             redirects: REDIRECTS,
             decode: true,
             max_body: MAX_BODY,
+            max_size: None,
             headers: HeaderMap::new(),
             plain_headers: Arc::default(),
             removed: Vec::new(),
@@ -92,6 +94,13 @@ impl Default for Settings {
             single_flight: true,
             on_store_error: None,
         }
+    }
+}
+
+impl Settings {
+    /// Whether a response was not stored since it alone is longer than the cache may be: that is no failure.
+    pub(super) fn leaves_out(&self, error: &Error) -> bool {
+        self.max_size.is_some() && error.kind() == ErrorKind::TooLarge
     }
 }
 
@@ -129,6 +138,7 @@ impl fmt::Debug for Settings {
             .field("decode", &self.decode)
             .field("delivery", &self.delivery)
             .field("max_body", &self.max_body)
+            .field("max_size", &self.max_size)
             .field("serializer", &self.serializer)
             .field("key_scheme", &self.key_scheme)
             .field("read_only", &self.read_only)

@@ -220,12 +220,20 @@ pub struct StoreStats {
     pub dead_bytes: u64,
     /// The size of the file.
     pub file_bytes: u64,
+    /// Values that were dropped to keep within a limit.
+    pub evictions: u64,
 }
 
 impl StoreStats {
     /// Makes the numbers, for implementers of stores.
     #[must_use]
     pub fn new(entries: u64, live_bytes: u64, dead_bytes: u64, file_bytes: u64) -> Self {
-        Self { entries, live_bytes, dead_bytes, file_bytes }
+        Self { entries, live_bytes, dead_bytes, file_bytes, evictions: 0 }
+    }
+
+    /// The same, of a store that drops values by itself.
+    #[must_use]
+    pub fn with_evictions(self, evictions: u64) -> Self {
+        Self { evictions, ..self }
     }
 }

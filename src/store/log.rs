@@ -105,7 +105,8 @@ impl Store for LogStore {
 
     fn stats(&self) -> Result<StoreStats> {
         let stats = self.log.stats()?;
-        Ok(StoreStats::new(stats.entries, stats.live_bytes, stats.dead_bytes, stats.file_bytes))
+        let sizes = StoreStats::new(stats.entries, stats.live_bytes, stats.dead_bytes, stats.file_bytes);
+        Ok(sizes.with_evictions(stats.evictions))
     }
 
     fn location(&self) -> Option<&Path> {

@@ -164,3 +164,122 @@ mod mongo {
         }
     }
 }
+
+/// Two caches of one place, of which the names are alike, do not mix.
+#[cfg(any(feature = "redis", feature = "mongodb"))]
+fn clear_keeps_the_other(one: &dyn larder::store::Store, other: &dyn larder::store::Store) {
+    use larder::log::{Times, Write};
+    for store in [one, other] {
+        let (key, head, body) = ("k".into(), "head".into(), "body".into());
+        store.commit(vec![Write::Put { key, head, body, times: Times::kept(0), aux: false }]).unwrap();
+        let (key, to, head) = ("a".into(), "k".into(), "hop".into());
+        store.commit(vec![Write::Alias { key, to, head, times: Times::kept(0) }]).unwrap();
+    }
+    one.clear().unwrap();
+    assert_eq!((one.len().unwrap(), other.len().unwrap()), (0, 1));
+    assert!(one.entry(b"a").unwrap().is_none() && other.entry(b"a").unwrap().is_some());
+    other.clear().unwrap();
+}
+
+#[cfg(feature = "redis")]
+#[test]
+#[ignore = "needs Redis; run by ./test"]
+fn clear_keeps_other_namespaces_of_a_redis_server() {
+    use larder::store::DictStore;
+    let name = name();
+    let store = |name: &str| DictStore::redis(redis::connections("LARDER_REDIS"), name);
+    for other in [format!("{name}:more"), format!("{name}more"), format!("{name}*"), "*".to_owned()] {
+        clear_keeps_the_other(&store(&name), &store(&other));
+        clear_keeps_the_other(&store(&other), &store(&name));
+    }
+}
+
+#[cfg(feature = "redis")]
+#[test]
+#[ignore = "needs Redis; run by ./test"]
+fn redis_drops_what_may_be_dropped_and_nothing_else() {
+    use larder::{
+        log::{Times, Write},
+        store::{DictStore, Store},
+    };
+    let name = name();
+    let store = DictStore::redis(redis::connections("LARDER_REDIS"), &name);
+    let put = |key: &'static str, drop_after_ms| {
+        let times = Times { created_ms: 0, drop_after_ms };
+        Write::Put { key: key.into(), head: "".into(), body: "".into(), times, aux: false }
+    };
+    store.commit(vec![put("a", i64::MAX), put("b", 4_102_444_800_000), put("c", 1)]).unwrap();
+    let mut link = ::redis::Client::open(address("LARDER_REDIS")).unwrap().get_connection().unwrap();
+    let mut ttl = |key: &str| ::redis::cmd("EXPIRETIME").arg(format!("{name}:{key}")).query::<i64>(&mut link).unwrap();
+    assert_eq!((ttl("61"), ttl("62"), ttl("63")), (-1, 4_102_444_800, -2));
+    store.clear().unwrap();
+}
+
+#[cfg(feature = "mongodb")]
+#[test]
+#[ignore = "needs MongoDB; run by ./test"]
+fn clear_keeps_other_databases_of_a_mongodb_server() {
+    use larder::store::DictStore;
+    let name = name();
+    let uri = address("LARDER_MONGO");
+    let connections = larder::dict::MongoConnections::open(&uri, &larder::dict::MongoOptions::new()).unwrap();
+    let store = |name: &str| DictStore::mongo(connections.clone(), name).unwrap();
+    clear_keeps_the_other(&store(&name), &store(&format!("{name}-more")));
+    for wrong in ["", "a.b", "a/b", &"x".repeat(64)] {
+        let error = DictStore::mongo(connections.clone(), wrong).unwrap_err();
+        assert_eq!(error.kind(), larder::ErrorKind::InvalidInput);
+    }
+}
+
+#[cfg(feature = "mongodb")]
+#[test]
+#[ignore = "needs MongoDB; run by ./test"]
+fn mongodb_drops_what_may_be_dropped() {
+    use larder::{
+        dict::{Dict, MongoConnections, MongoDict, MongoOptions},
+        log::{Times, Write},
+        store::{DictStore, Store},
+    };
+    use std::{
+        thread,
+        time::{Duration, Instant},
+    };
+    let name = name();
+    let connections = MongoConnections::open(&address("LARDER_MONGO"), &MongoOptions::new()).unwrap();
+    let store = DictStore::mongo(connections.clone(), &name).unwrap();
+    let put = |key: &'static str, drop_after_ms, len| {
+        let times = Times { created_ms: 0, drop_after_ms };
+        Write::Put { key: key.into(), head: "".into(), body: vec![7; len].into(), times, aux: false }
+    };
+    store.commit(vec![put("a", i64::MAX, 5), put("b", 4_102_444_800_000, 2 << 20), put("c", 1, 2 << 20)]).unwrap();
+    // The server of ./test looks each second.
+    let started = Instant::now();
+    let chunks = MongoDict::named(connections, &name, "responses.chunks");
+    while store.len().unwrap() > 2 || chunks.len().unwrap() > 1 {
+        assert!(started.elapsed() < Duration::from_secs(120), "nothing is dropped");
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert!(store.entry(b"c").unwrap().is_none());
+    assert_eq!(store.entry(b"b").unwrap().unwrap().body.len(), 2 << 20);
+    store.clear().unwrap();
+    assert!(chunks.is_empty().unwrap(), "chunks are removed with their values");
+}
+
+#[cfg(feature = "mongodb")]
+#[test]
+#[ignore = "needs MongoDB; run by ./test"]
+fn a_mongodb_dict_works_in_an_async_runtime_and_with_a_client_of_it() {
+    use larder::dict::{Dict, MongoConnections, MongoDict, MongoOptions};
+    let name = name();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let connections = MongoConnections::open(&address("LARDER_MONGO"), &MongoOptions::new()).unwrap();
+        let dict = MongoDict::new(connections, &name);
+        dict.insert(b"k", b"direct", None).unwrap();
+        let client = ::mongodb::Client::with_uri_str(address("LARDER_MONGO")).await.unwrap();
+        let other = MongoDict::new(client, &name);
+        let value = tokio::task::spawn_blocking(move || other.get(b"k").unwrap()).await.unwrap();
+        assert_eq!(value.as_deref(), Some(&b"direct"[..]));
+        dict.clear().unwrap();
+    });
+}

@@ -29,8 +29,16 @@ impl Shared {
         Self { backend: Backend::Sqlite, place }
     }
 
+    /// A cache on a server that other tests use as well: each has its folder for a name.
+    fn redis(folder: &Path) -> Self {
+        let url = std::env::var("LARDER_REDIS").expect("LARDER_REDIS is the URL of a Redis server; ./test sets it");
+        let place = serde_json::json!({ "backend": "redis", "name": name_of(folder), "redis_url": url });
+        Self { backend: url.parse().unwrap(), place }
+    }
+
     fn builder(&self, folder: &Path) -> CachedSessionBuilder {
-        CachedSession::builder("http_cache")
+        let name = if matches!(self.backend, Backend::Sqlite) { "http_cache".into() } else { name_of(folder) };
+        CachedSession::builder(name)
             .location(folder)
             .backend(self.backend.clone())
             .serializer(Serializer::Json)
@@ -40,6 +48,10 @@ impl Shared {
             .share_across_credentials(true)
             .strict(true)
     }
+}
+
+fn name_of(folder: &Path) -> String {
+    folder.file_name().unwrap().to_str().unwrap().to_owned()
 }
 
 fn send(session: &CachedSession, case: &Case, url: &str) -> larder::Response {
@@ -114,6 +126,20 @@ fn python_finds_in_sqlite_what_larder_stored() {
 fn larder_finds_in_sqlite_what_python_stored() {
     let folder = tempfile::tempdir().unwrap();
     larder_finds(&Shared::sqlite(folder.path()), folder.path());
+}
+
+#[test]
+#[ignore = "needs requests-cache and a Redis server; run by ./test"]
+fn python_finds_in_redis_what_larder_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    python_finds(&Shared::redis(folder.path()), folder.path());
+}
+
+#[test]
+#[ignore = "needs requests-cache and a Redis server; run by ./test"]
+fn larder_finds_in_redis_what_python_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    larder_finds(&Shared::redis(folder.path()), folder.path());
 }
 
 #[test]

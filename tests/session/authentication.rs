@@ -14,11 +14,11 @@ use larder::{CachedSession, Request, RequestBuilder};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Place, in_memory_and_file,
+    Place, over_all_backends,
     support::{Origin, Reply},
 };
 
-in_memory_and_file!(
+over_all_backends!(
     authentication_of_the_session_and_of_the_request,
     a_function_makes_headers_that_nobody_stores,
     digest_answers_the_challenge_and_reuses_the_nonce,

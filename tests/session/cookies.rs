@@ -3,11 +3,11 @@
 use larder::{CookieJar, Mode};
 
 use crate::{
-    Place, in_memory_and_file,
+    Place, over_all_backends,
     support::{Origin, Reply},
 };
 
-in_memory_and_file!(
+over_all_backends!(
     cookies_of_answers_and_redirects_are_kept_and_sent_back,
     a_request_has_one_cookie_header,
     a_hit_leaves_the_jar_alone_and_a_replay_fills_it,

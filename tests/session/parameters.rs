@@ -3,11 +3,11 @@
 use larder::{Backend, CachedSession};
 
 use crate::{
-    Place, in_memory_and_file,
+    Place, over_all_backends,
     support::{Origin, Reply},
 };
 
-in_memory_and_file!(
+over_all_backends!(
     parameters_of_url_session_and_request_are_merged,
     the_order_of_parameters_does_not_count_and_blank_ones_do,
     headers_of_the_session_are_replaced_and_removed,

@@ -6,11 +6,11 @@ use std::{
 use larder::{ErrorKind, Response};
 
 use crate::{
-    Place, in_memory_and_file,
+    Place, over_all_backends,
     support::{Origin, Reply},
 };
 
-in_memory_and_file!(
+over_all_backends!(
     chains_are_replayed_with_their_history,
     the_last_url_is_a_hit_without_history,
     a_hop_in_the_middle_is_a_hit_with_the_rest_of_the_history,

@@ -8,11 +8,11 @@ use std::{
 use larder::{Body, ErrorKind, Retries};
 
 use crate::{
-    Place, in_memory_and_file,
+    Place, over_all_backends,
     support::{Origin, Reply},
 };
 
-in_memory_and_file!(
+over_all_backends!(
     nothing_is_tried_again_unless_asked,
     statuses_and_broken_connections_are_tried_again,
     the_last_answer_counts_and_is_not_stored,

@@ -15,11 +15,11 @@ use larder::{
 };
 
 use crate::{
-    Place, in_memory_and_file,
+    Place, over_all_backends,
     support::{Origin, Reply},
 };
 
-in_memory_and_file!(
+over_all_backends!(
     every_kind_of_body_arrives,
     a_body_is_part_of_the_key_in_its_normal_form_and_read_once,
     forms_with_files_arrive_and_are_the_same_whatever_their_boundary,

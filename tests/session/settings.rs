@@ -12,11 +12,11 @@ use std::{
 use larder::{Backend, CachedSession, ErrorKind, Response};
 
 use crate::{
-    Place, in_memory_and_file,
+    Place, over_all_backends,
     support::{Origin, Reply},
 };
 
-in_memory_and_file!(
+over_all_backends!(
     a_filter_decides_what_is_stored_and_served,
     a_key_function_decides_what_is_the_same,
     the_response_hook_sees_misses_and_hits,

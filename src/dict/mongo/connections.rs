@@ -17,6 +17,9 @@ use std::{fmt, sync::Arc, time::Duration};
 /// Connections that are open at most, unless a program says otherwise.
 const POOL_SIZE: u32 = 16;
 
+/// How often the driver looks whether a server is there: more often than an operation may take.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
 /// How a server is reached.
 #[derive(Debug, Clone)]
 pub struct MongoOptions {
@@ -76,7 +79,8 @@ struct Inner {
 }
 
 impl MongoConnections {
-    /// Names a server by a connection string, `mongodb://USER:PASSWORD@HOST:PORT/?options`.
+    /// Names a server by a connection string, `mongodb://USER:PASSWORD@HOST:PORT/?options`. What it does not say is the
+    /// driver's default, but for shorter time-outs, and that nothing is tried twice.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a string that is none, or wants what is not built in
@@ -90,6 +94,11 @@ impl MongoConnections {
             client.server_selection_timeout = shorter(client.server_selection_timeout);
             client.connect_timeout = shorter(client.connect_timeout);
             client.max_pool_size.get_or_insert(pool_size);
+            // After a wrong password the driver waits until it has heard of the server again, with each operation and
+            // before each second try, which ends the same way.
+            client.heartbeat_freq.get_or_insert(HEARTBEAT);
+            client.retry_reads.get_or_insert(false);
+            client.retry_writes.get_or_insert(false);
             client.app_name.get_or_insert_with(|| "larder".to_owned());
             Client::with_options(client)
         });

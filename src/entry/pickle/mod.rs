@@ -118,6 +118,9 @@ fn pairs(values: &Values<'_>, at: usize, name: &str) -> Option<Pairs> {
 }
 
 /// The body of the fuzz target: any bytes give a response or a refusal, the same each time.
+///
+/// # Panics
+/// If they do not.
 #[cfg(any(test, fuzzing))]
 pub fn fuzz(data: &[u8]) {
     let read = decode_pickle(data);

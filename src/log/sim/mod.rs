@@ -16,6 +16,7 @@ mod faults;
 mod inode;
 #[cfg(test)]
 mod killed;
+mod limit;
 mod model;
 mod ops;
 mod plans;

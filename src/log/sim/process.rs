@@ -39,7 +39,7 @@ pub(super) fn open(world: &Arc<World>, process: usize, seed: u64, options: Optio
 
 /// Whether a process compresses: in some histories all do, in some only every other.
 pub(super) fn compresses(seed: u64, process: usize) -> bool {
-    cfg!(feature = "zstd") && seed % 5 < 2 && (seed % 5 == 0 || process.is_multiple_of(2))
+    cfg!(feature = "zstd") && seed % 5 < 2 && (seed.is_multiple_of(5) || process.is_multiple_of(2))
 }
 
 /// The memory tier of a history: none, one in which records push each other out, or one that keeps them all.

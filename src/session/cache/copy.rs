@@ -11,10 +11,13 @@ use crate::{
     log::{Staged, Version},
     policy::{
         key::{Asked, Identity, digest},
+        partition,
+        redact::{self, Credentials},
         requests_cache::Keyed,
     },
 };
 use bytes::Bytes;
+use http::HeaderMap;
 use std::{fmt::Write as _, io, ops::ControlFlow};
 
 /// Bodies longer than this are copied piece by piece.
@@ -80,7 +83,8 @@ impl Cache {
     ///
     /// The caches may be in different stores and have keys of different schemes. With larder's own keys in both,
     /// responses keep their partitions: an empty cache takes over the salt that these depend on; if both have one, the
-    /// responses of partitions are copied, but only found by their keys, by URL and in replay. Responses to requests
+    /// responses of partitions are copied, but only found by their keys, by URL and in replay. So are those that
+    /// requests-cache stored for requests with credentials, since it does not tell whose. Responses to requests
     /// with credentials or with a body that larder stored under its own keys have no place in a cache with those of
     /// requests-cache, and are skipped.
     ///
@@ -292,6 +296,14 @@ impl Cache {
                 let asked = Asked::new(&request.method, &request.url, &request.headers, &body)?;
                 request.name = None;
                 request.body_digest = asked.identity.body_digest;
+                // Python knows fewer credentials than there are, and whose these are is not known.
+                if !asked.credentials.is_empty() {
+                    request.partition = Some(partition::of_nobody());
+                }
+                request.url.clone_from(&asked.url);
+                request.headers = HeaderMap::clone(&asked.headers);
+                response.url = redact::url(&response.url, &mut Credentials::default());
+                response.headers = redact::response_headers(&response.headers);
             }
             (Some(rules), None) => {
                 if request.partition.is_some() || request.body_digest.is_some() || request.name.is_some() {
