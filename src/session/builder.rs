@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderValue, Method, header::AUTHORIZATION};
+use http::{HeaderMap, Method, header::AUTHORIZATION};
 
 use super::{
     Backend, Cache, CachedSession, KeyScheme, Response, Serializer, Timeout, Transport,
