@@ -9,11 +9,7 @@ use std::{
     time::Duration,
 };
 
-use http::{
-    HeaderMap, HeaderValue, Method,
-    header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, USER_AGENT},
-};
-use ureq::config::AutoHeaderValue;
+use http::{HeaderMap, Method, header::AUTHORIZATION};
 
 use super::{
     Backend, Cache, CachedSession, KeyScheme, Response, Serializer, Timeout, Transport,
@@ -22,7 +18,6 @@ use super::{
     cache::PartitionBy,
     client::UreqTransport,
     delivery::{Delivery, secret_value},
-    environment::Environment,
     headers::with_defaults,
     open::{Place, Servers},
     put_aside::PutAside,
@@ -64,8 +59,8 @@ pub struct CachedSessionBuilder {
     compress: bool,
     pub(super) settings: Settings,
     transport: Option<Arc<dyn Transport>>,
-    agent_config: Option<ureq::config::Config>,
-    trust_env: bool,
+    pub(super) agent_config: Option<ureq::config::Config>,
+    pub(super) trust_env: bool,
     error: Option<Error>,
 }
 
@@ -235,32 +230,6 @@ impl CachedSessionBuilder {
         self
     }
 
-    /// Whether the environment is looked at when the session is built; yes unless set.
-    ///
-    /// It can name proxies ([`Proxies`](super::Proxies)), the certificates to trust ([`Verify::On`](super::Verify::On))
-    /// and, by the netrc file (`NETRC`, else `~/.netrc`), user and password for hosts that are asked without any.
-    pub fn trust_env(mut self, trust: bool) -> Self {
-        self.trust_env = trust;
-        self
-    }
-
-    /// The settings of the built-in client: connections, time-outs, TLS, sizes, middleware, those of an existing
-    /// `ureq::Agent` by `agent.config().clone()`.
-    ///
-    /// Some have to be as the session needs them, whatever is set: redirects, statuses as errors, the history of URLs and
-    /// methods that are not standard are left to the session. `user_agent`, `accept` and `accept_encoding` become
-    /// headers of the session. A proxy is used where no other is named; ureq asks it for tunnels, for `http://` too, and
-    /// one that ureq has read from the environment is not used, as the session reads it itself. `tls_config` counts where
-    /// [`verify`](Self::verify) is on and there is no [`client_cert`](Self::client_cert), and then instead of the
-    /// certificates of the environment; where it does not count, neither does `middleware`. Time-outs of session and
-    /// request go before its own, and `timeout_global` is for each hop.
-    ///
-    /// It says nothing to another [`transport`](Self::transport).
-    pub fn agent_config(mut self, config: ureq::config::Config) -> Self {
-        self.agent_config = Some(config);
-        self
-    }
-
     pub(super) fn secret(mut self, value: String) -> Self {
         match secret_value(value) {
             Ok(value) => drop(self.settings.headers.insert(AUTHORIZATION, value)),
@@ -406,32 +375,6 @@ impl CachedSessionBuilder {
         let cache = cache.ignoring(Arc::clone(&self.settings.ignored));
         let transport = self.transport.unwrap_or_else(|| Arc::new(UreqTransport::new(self.agent_config)));
         Ok(CachedSession::assemble(self.settings, cache, transport, put_aside))
-    }
-
-    /// Reads what the environment says, and what the user's settings of ureq say about headers.
-    fn take_environment(&mut self) {
-        if self.trust_env {
-            let mut environment = Environment::read();
-            if self.agent_config.is_some() {
-                environment.certificates = None;
-            }
-            self.settings.environment = Arc::new(environment);
-        }
-        let Some(config) = &self.agent_config else { return };
-        let values =
-            [(USER_AGENT, config.user_agent()), (ACCEPT, config.accept()), (ACCEPT_ENCODING, config.accept_encoding())];
-        for (name, value) in values {
-            if self.settings.headers.contains_key(&name) {
-                continue;
-            }
-            match value {
-                AutoHeaderValue::None => self.settings.removed.push(name),
-                AutoHeaderValue::Default => {}
-                AutoHeaderValue::Provided(value) => {
-                    self.settings.headers.extend(HeaderValue::try_from(value.as_str()).ok().map(|value| (name, value)));
-                }
-            }
-        }
     }
 
     /// What can never come true is a mistake.

@@ -145,6 +145,11 @@ impl Course<'_> {
 
     /// Whether an answer to this request would come from nobody knows whom.
     pub(super) fn is_unverified(&self, request: &Request) -> bool {
-        request.url.scheme() == "https" && self.set(|delivery| delivery.verify.as_ref()) == Some(&Verify::Off)
+        request.url.scheme() == "https" && !self.verifies()
+    }
+
+    /// Whether certificates are verified, where there are any.
+    pub(super) fn verifies(&self) -> bool {
+        self.set(|delivery| delivery.verify.as_ref()) != Some(&Verify::Off)
     }
 }

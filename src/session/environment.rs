@@ -1,10 +1,17 @@
-//! What the environment says about networks: proxies, certificates, passwords. It is read once, when a session is built.
+//! What the environment says about networks (proxies, certificates, passwords), and what the user's settings of ureq do.
+//! Both are read once, when a session is built.
 
-use std::{env, path::PathBuf};
+use std::{env, path::PathBuf, sync::Arc};
 
+use http::{
+    HeaderValue,
+    header::{ACCEPT, ACCEPT_ENCODING, USER_AGENT},
+};
+use ureq::config::AutoHeaderValue;
 use url::Url;
 
 use super::{
+    CachedSessionBuilder,
     auth::netrc::Netrc,
     no_proxy::NoProxy,
     proxies::{Proxies, Proxy, Way},
@@ -64,6 +71,60 @@ impl Environment {
             }
         }
         self.proxy(url)
+    }
+}
+
+impl CachedSessionBuilder {
+    /// Whether the environment is looked at when the session is built; yes unless set.
+    ///
+    /// It can name proxies ([`Proxies`](super::Proxies)), the certificates to trust ([`Verify::On`](super::Verify::On))
+    /// and, by the netrc file (`NETRC`, else `~/.netrc`), user and password for hosts that are asked without any.
+    pub fn trust_env(mut self, trust: bool) -> Self {
+        self.trust_env = trust;
+        self
+    }
+
+    /// The settings of the built-in client: connections, time-outs, TLS, sizes, middleware, those of an existing
+    /// `ureq::Agent` by `agent.config().clone()`.
+    ///
+    /// Some have to be as the session needs them, whatever is set: redirects, statuses as errors, the history of URLs and
+    /// methods that are not standard are left to the session. `user_agent`, `accept` and `accept_encoding` become
+    /// headers of the session. A proxy is used where no other is named; ureq asks it for tunnels, for `http://` too, and
+    /// one that ureq has read from the environment is not used, as the session reads it itself. `tls_config` counts where
+    /// [`verify`](Self::verify) is on and there is no [`client_cert`](Self::client_cert), and then instead of the
+    /// certificates of the environment; where it does not count, neither does `middleware`. Time-outs of session and
+    /// request go before its own, and `timeout_global` is for each hop.
+    ///
+    /// It says nothing to another [`transport`](Self::transport).
+    pub fn agent_config(mut self, config: ureq::config::Config) -> Self {
+        self.agent_config = Some(config);
+        self
+    }
+
+    /// Reads what the environment says, and what the user's settings of ureq say about headers.
+    pub(super) fn take_environment(&mut self) {
+        if self.trust_env {
+            let mut environment = Environment::read();
+            if self.agent_config.is_some() {
+                environment.certificates = None;
+            }
+            self.settings.environment = Arc::new(environment);
+        }
+        let Some(config) = &self.agent_config else { return };
+        let values =
+            [(USER_AGENT, config.user_agent()), (ACCEPT, config.accept()), (ACCEPT_ENCODING, config.accept_encoding())];
+        for (name, value) in values {
+            if self.settings.headers.contains_key(&name) {
+                continue;
+            }
+            match value {
+                AutoHeaderValue::None => self.settings.removed.push(name),
+                AutoHeaderValue::Default => {}
+                AutoHeaderValue::Provided(value) => {
+                    self.settings.headers.extend(HeaderValue::try_from(value.as_str()).ok().map(|value| (name, value)));
+                }
+            }
+        }
     }
 }
 

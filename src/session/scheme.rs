@@ -60,6 +60,10 @@ pub enum KeyScheme {
     /// 64 bits over parts that run into each other are less than what tells larder's own keys apart: two requests may
     /// share one by accident, or by an attacker's design. Use it for caches that Python shares, and for no others.
     ///
+    /// [`match_headers`](crate::CachedSessionBuilder::match_headers) and
+    /// [`ignored_parameters`](crate::CachedSessionBuilder::ignored_parameters) are part of them: give both sides the same
+    /// names. Without any, the names that Python ignores by default are ignored.
+    ///
     /// What does not match between the two:
     /// * `match_headers=True` in Python, since the headers that each sends by itself differ. The same list of names on
     ///   both sides matches, if the values do.

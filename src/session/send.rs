@@ -179,7 +179,7 @@ impl<'a> Course<'a> {
         if let Some(rules) = self.session.cache().foreign_keys() {
             let url = self.with_fragment(request.url.as_str().to_owned());
             let (method, headers, body) = (request.method.as_str(), &*request.headers, &request.body[..]);
-            let keyed = Keyed { method, url: &url, headers, body, verify: !self.is_unverified(request) };
+            let keyed = Keyed { method, url: &url, headers, body, verify: self.verifies() };
             hop.asked.foreign(rules, &keyed, self.settings.serializer == Serializer::Json);
         }
         let method = hop.asked.identity.method.clone();

@@ -60,6 +60,7 @@ macro_rules! store_contract {
             an_alias_of_a_deleted_key_is_gone_for_good
             an_alias_in_the_batch_of_its_target_leads_there
             a_long_way_of_aliases_is_there_at_every_step
+            an_alias_made_before_its_target_leads_there_once_it_is
             a_ring_of_aliases_ends_nothing
             a_key_may_turn_from_value_to_alias_and_back
             any_bytes_are_keys_and_values

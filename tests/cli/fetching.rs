@@ -147,7 +147,7 @@ fn a_mistake_in_the_settings_is_named() {
         ("expire_after = \"soon\"", "soon"),
         ("backend = \"logg\"", "logg"),
         ("[headers]\na = 1", "header"),
-        ("[urls]\n\"[\" = \"1h\"", "pattern"),
+        ("[urls]\n\"[\" = \"1h\"", "urls_expire_after"),
     ] {
         fs::write(place.path("s.toml"), text).unwrap();
         let ran = place.run(&["get", &origin.url("/a"), "--config", "s.toml", "-c", "c.larder"]);

@@ -73,6 +73,10 @@ else larder.toml in the working directory, else larder/config.toml in the user's
   allowable_codes = [200, 404]
   allowable_methods = [\"GET\", \"POST\"]
   timeout = \"30s\"
+  cache_control = true            # HTTP's own rules; also always_revalidate = true
+  stale_if_error = \"1d\"
+  match_headers = [\"Accept-Language\"]
+  ignored_parameters = [\"utm_source\"]
   [headers]
   User-Agent = \"me\"
   [urls]                          # the first pattern that fits

@@ -1,7 +1,7 @@
 //! The settings of `get`: of the command line and the environment, then of a file, then defaults.
 
-use crate::{args::SettingsArgs, commands::Pattern, failure::Failure, span::When};
-use larder::{Backend, CachedSession, CachedSessionBuilder, Expire, KeyScheme, Serializer};
+use crate::{args::SettingsArgs, failure::Failure, span::When};
+use larder::{Backend, CachedSession, CachedSessionBuilder, KeyScheme, Serializer};
 use serde::{Deserialize, Deserializer, de};
 use std::{
     env, fs,
@@ -26,6 +26,12 @@ pub(crate) struct Config {
     #[serde(deserialize_with = "crate::span::deserialize")]
     timeout: Option<Duration>,
     redirects: Option<usize>,
+    cache_control: Option<bool>,
+    always_revalidate: Option<bool>,
+    #[serde(deserialize_with = "crate::span::deserialize")]
+    stale_if_error: Option<Duration>,
+    match_headers: Option<Vec<String>>,
+    ignored_parameters: Option<Vec<String>>,
     fast_save: Option<bool>,
     share_across_credentials: Option<bool>,
     serializer: Option<Serializer>,
@@ -45,16 +51,6 @@ impl Config {
         toml::from_str(&text).map_err(|error| Failure::Usage(format!("the settings in {shown}: {error}")))
     }
 
-    /// When the answer from a URL expires, by the first pattern that fits.
-    pub(crate) fn expire_of(&self, url: &str) -> Result<Option<Expire>, Failure> {
-        for (pattern, When(expire)) in self.urls.iter().flat_map(|Urls(urls)| urls) {
-            if Pattern::new(pattern)?.fits(url) {
-                return Ok(Some(*expire));
-            }
-        }
-        Ok(None)
-    }
-
     /// A builder with all settings.
     pub(crate) fn builder(self, args: &SettingsArgs) -> Result<CachedSessionBuilder, Failure> {
         let named = args.backend.as_deref().map(str::parse).transpose()?.or(self.backend);
@@ -65,6 +61,20 @@ impl Config {
         if let Some(expire) = args.expire().or(self.expire_after.map(|When(expire)| expire)) {
             builder = builder.expire_after(expire);
         }
+        if let Some(Urls(urls)) = self.urls {
+            builder = builder.urls_expire_after(urls.into_iter().map(|(pattern, When(expire))| (pattern, expire)));
+        }
+        if let Some(stale) = self.stale_if_error {
+            builder = builder.stale_if_error(stale);
+        }
+        if let Some(names) = self.match_headers {
+            builder = builder.match_headers(names);
+        }
+        if let Some(names) = self.ignored_parameters {
+            builder = builder.ignored_parameters(names);
+        }
+        builder = builder.cache_control(self.cache_control.unwrap_or(false));
+        builder = builder.always_revalidate(self.always_revalidate.unwrap_or(false));
         if let Some(codes) = self.allowable_codes {
             builder = builder.allowable_codes(codes);
         }

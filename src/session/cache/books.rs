@@ -1,7 +1,7 @@
 //! What the records of a cache say of responses that a log has dropped by itself: nothing, from its next compaction on.
 
 use crate::{
-    entry::{Index, Item, Key, Namespace, UrlEntry, page_key},
+    entry::{Index, Item, Key, Namespace, UrlEntry, Variants, page_key},
     log::{BookRecord, Bookkeeping, Pruned},
 };
 
@@ -20,11 +20,18 @@ impl Bookkeeping for Books {
             prune::<UrlEntry>(record, gone)
         } else if namespace == Some(&(Namespace::Target as u8)) {
             prune::<Key>(record, gone)
+        } else if let Some(variants) = Variants::decode(record.head).filter(|_| !is_salt(record.key)) {
+            // Variants that are still there are found again once one is stored anew; until then they are listed.
+            if gone(variants.latest.as_bytes()) { Pruned::Drop } else { Pruned::Keep }
         } else {
             // The salt above all: without it nobody would find what was stored for their credentials.
             Pruned::Keep
         }
     }
+}
+
+fn is_salt(key: &[u8]) -> bool {
+    key.first() == Some(&(Namespace::Salt as u8))
 }
 
 fn prune<T: Item>(record: &BookRecord<'_>, gone: &mut dyn FnMut(&[u8]) -> bool) -> Pruned {
@@ -83,6 +90,20 @@ mod tests {
         }
         let head = list(7, false, keys(2)).encode().unwrap();
         assert_eq!(Books.prune(&record(b"t", &head, 0), &mut |_| false), Pruned::Keep);
+    }
+
+    #[test]
+    fn what_leads_to_variants_goes_with_the_latest_of_them() {
+        let latest = Key::from_digest([7; 32]);
+        let head = Variants::new([1; 32], None, latest).encode().unwrap();
+        let home = Key::from_digest([1; 32]);
+        let prune = |there: bool| {
+            Books.prune(&record(home.as_bytes(), &head, 0), &mut |key| {
+                assert_eq!(key, latest.as_bytes());
+                !there
+            })
+        };
+        assert_eq!((prune(true), prune(false)), (Pruned::Keep, Pruned::Drop));
     }
 
     #[test]

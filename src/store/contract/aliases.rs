@@ -94,3 +94,13 @@ pub fn a_key_may_turn_from_value_to_alias_and_back(store: &dyn Store) {
     assert!(store.entry(b"k").unwrap().is_none());
     assert_eq!(visited(store), ["t"]);
 }
+
+/// An alias may be made first.
+pub fn an_alias_made_before_its_target_leads_there_once_it_is(store: &dyn Store) {
+    store.commit(vec![alias("a", "t")]).unwrap();
+    assert!(store.entry(b"a").unwrap().is_none());
+    store.commit(vec![put("t", "1")]).unwrap();
+    assert_eq!(store.entry(b"a").unwrap().unwrap().alias_to.as_deref(), Some(&b"t"[..]));
+    store.compact().unwrap();
+    assert!(store.head(b"a").unwrap().is_some());
+}

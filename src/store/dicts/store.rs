@@ -12,7 +12,6 @@ use crate::{
 };
 use bytes::Bytes;
 use std::{
-    collections::HashSet,
     fmt,
     path::Path,
     sync::{
@@ -171,17 +170,13 @@ impl DictStore {
         Ok(())
     }
 
-    /// Removes the aliases that lead nowhere.
+    /// Removes the aliases whose target is gone. One that was made before its target waits for it.
     fn remove_dangling(&self) -> Result<()> {
-        let names = self.aliases.keys()?;
-        let known: HashSet<_> = self.responses.keys()?.into_iter().collect();
-        for stored in &names {
+        for stored in &self.aliases.keys()? {
             let Some(key) = key(stored) else { continue };
             let Some(probe) = probe(self.aliases(), &[(&key, stored)])?.pop().flatten() else { continue };
             let target = probe.header.and_then(|header| header.target(&probe.bytes));
-            // Most targets are there, and need no look at what they are.
-            let there = target.is_none_or(|(incarnation, to)| incarnation == 0 && known.contains(&name(&to)[..]));
-            if !there && !self.leads_somewhere(&probe)? {
+            if target.is_some_and(|(incarnation, _)| incarnation != 0) && !self.leads_somewhere(&probe)? {
                 self.aliases.batch(&[Change::remove(stored).expecting(Expected::Prefix(&probe.bytes))])?;
             }
         }

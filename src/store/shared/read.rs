@@ -73,7 +73,8 @@ impl SharedStore {
         }
         let version = version(&[&row.raw]);
         let mut response = row.documented.response;
-        response.request.name = Some(foreign(key, 0));
+        let own = if step == 0 { Some(key) } else { self.keys_of(&response).first().copied() };
+        response.request.name = Some(foreign(own.unwrap_or(key), 0));
         Ok(Some((Key::from_digest(foreign(key, step)), Some((response, version)))))
     }
 
@@ -117,7 +118,10 @@ impl SharedStore {
         let hops = &row.documented.hops;
         let Some(hop) = hops.get(at) else {
             let mut response = row.documented.response.clone();
-            response.request.name = Some(foreign(key, 0));
+            // Behind redirects it has another key than the row.
+            let all = if hops.is_empty() { vec![key] } else { self.keys_of(&response) };
+            let own = if all.contains(&key) { key } else { all.first().copied().unwrap_or(key) };
+            response.request.name = Some(foreign(own, 0));
             let (head, times) = (encode_response(&response)?, times(&response));
             return Ok(Entry::new(head, response.body, times, version(&[&row.raw])));
         };

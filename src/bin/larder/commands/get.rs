@@ -12,9 +12,7 @@ use std::{
 };
 
 pub(crate) fn run(args: &Get, output: &mut Output) -> Result<(), Failure> {
-    let config = Config::load(&args.settings)?;
-    let expire = config.expire_of(&args.url)?;
-    let mut builder = config.builder(&args.settings)?;
+    let mut builder = Config::load(&args.settings)?.builder(&args.settings)?;
     if args.offline {
         builder = builder.mode(Mode::Offline);
     }
@@ -45,7 +43,8 @@ pub(crate) fn run(args: &Get, output: &mut Output) -> Result<(), Failure> {
     if let Some(limit) = args.redirects {
         request = request.redirects(limit);
     }
-    if let Some(expire) = expire.filter(|_| args.settings.expire_after.is_none()) {
+    // What was said for this request goes before the patterns of the file.
+    if let Some(expire) = args.settings.expire() {
         request = request.expire_after(expire);
     }
     if args.refresh {

@@ -15,8 +15,6 @@ mod select;
 pub(crate) mod show;
 pub(crate) mod stat;
 
-pub(crate) use select::Pattern;
-
 use crate::failure::Failure;
 use larder::{Backend, Cache};
 use std::io;

@@ -13,7 +13,7 @@ pub(crate) struct Select<'a> {
 }
 
 /// A pattern of URLs, or of hosts if there is no slash in it.
-pub(crate) struct Pattern {
+struct Pattern {
     glob: GlobMatcher,
     host_only: bool,
 }
@@ -40,14 +40,14 @@ impl<'a> Select<'a> {
 }
 
 impl Pattern {
-    pub(crate) fn new(text: &str) -> Result<Self, Failure> {
+    fn new(text: &str) -> Result<Self, Failure> {
         let text = text.split_once("://").map_or(text, |(_, rest)| rest);
         let glob = GlobBuilder::new(text).literal_separator(true).build();
         let glob = glob.map_err(|error| Failure::Usage(format!("not a pattern: {error}")))?;
         Ok(Self { glob: glob.compile_matcher(), host_only: !text.contains('/') && !text.contains("**") })
     }
 
-    pub(crate) fn fits(&self, url: &str) -> bool {
+    fn fits(&self, url: &str) -> bool {
         let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
         self.glob.is_match(if self.host_only { host(rest) } else { rest })
     }
