@@ -210,8 +210,9 @@ impl Cache {
             }
         }
         let response = decode_response(&head.head, body).ok_or_else(|| unreadable(key))?;
-        let home = Identity::of(&response.request)?.home();
-        let aliases = other.plan().aliases_leading_to(&[key, home])?;
+        let varied = Some(Identity::of(&response.request)?).filter(|identity| identity.variant.is_some());
+        let targets: Vec<Key> = [key].into_iter().chain(varied.map(|identity| identity.home())).collect();
+        let aliases = other.plan().aliases_leading_to(&targets)?;
         report.aliases = self.change(|plan| {
             if !same {
                 plan.put_chain(&[], &response, staged.as_ref(), &Marks::new())?;

@@ -203,8 +203,10 @@ impl<'a> Plan<'a> {
             times: times(&response),
             aux: false,
         });
-        let home = Identity::of(&response.request)?.home();
-        for (alias, head) in self.aliases_leading_to(&[key, home])? {
+        // Redirects to a response that varies lead to the record of its variants.
+        let varied = Some(Identity::of(&response.request)?).filter(|identity| identity.variant.is_some());
+        let targets: Vec<Key> = [key].into_iter().chain(varied.map(|identity| identity.home())).collect();
+        for (alias, head) in self.aliases_leading_to(&targets)? {
             let Some(hop) = decode_response(&head.head, Bytes::new()) else { continue };
             let Some(to) = head.alias_to else { continue };
             let hop = hop.with_expires(expires);
