@@ -70,7 +70,7 @@ pub use global::{
 #[cfg(feature = "session")]
 pub use middleware::{CacheMiddleware, middleware};
 #[cfg(feature = "session")]
-pub use policy::{Expire, Mode};
+pub use policy::{Expire, Mode, Staleness};
 #[cfg(feature = "cookies")]
 pub use session::CookieJar;
 #[cfg(feature = "session")]

@@ -19,6 +19,13 @@ const HEAD_LEN_MAX: usize = 1 << 20;
 
 const VERSION: u8 = 1;
 
+/// A head of version 1 with one field more, the time of the last validation. Only a response that was validated has it,
+/// so that whoever knows version 1 alone reads all the others.
+const VERSION_VALIDATED: u8 = 2;
+
+/// The head of a record that leads to the variants of a response.
+pub(super) const VERSION_VARIANTS: u8 = 3;
+
 const CONFIG: bincode::config::Configuration<
     bincode::config::LittleEndian,
     bincode::config::Varint,
@@ -56,7 +63,7 @@ pub(crate) fn is_alias_head(head: &[u8]) -> bool {
 /// The head of a response: everything but its body. Fails with `TooLarge` if headers and URLs exceed 1 MiB.
 pub(crate) fn encode_response(response: &StoredResponse) -> Result<Bytes> {
     let request = &response.request;
-    encode(&HeadV1 {
+    let head = HeadV1 {
         status: response.status.as_u16(),
         reason: &response.reason,
         headers: list(&response.headers),
@@ -72,13 +79,22 @@ pub(crate) fn encode_response(response: &StoredResponse) -> Result<Bytes> {
         expires_ms: response.expires.map(to_ms),
         elapsed_us: u64::try_from(response.elapsed.as_micros()).unwrap_or(u64::MAX),
         coding: &response.coding,
-    })
+    };
+    match response.validated {
+        None => encode(&head),
+        Some(validated) => encode_as(VERSION_VALIDATED, &(head, to_ms(validated))),
+    }
 }
 
 /// The response of a head and a body. `None` if the head is of another version or damaged: the caller takes it as
 /// absent, and what is fetched next replaces it.
 pub(crate) fn decode_response(head: &[u8], body: Bytes) -> Option<StoredResponse> {
-    let head: HeadV1<'_> = decode(head)?;
+    let (head, validated_ms) = match head.first() {
+        Some(&VERSION_VALIDATED) => {
+            decode_as::<(HeadV1<'_>, i64)>(VERSION_VALIDATED, head).map(|(h, ms)| (h, Some(ms)))?
+        }
+        _ => (decode::<HeadV1<'_>>(head)?, None),
+    };
     Some(StoredResponse {
         status: StatusCode::from_u16(head.status).ok()?,
         reason: head.reason.to_owned(),
@@ -94,6 +110,7 @@ pub(crate) fn decode_response(head: &[u8], body: Bytes) -> Option<StoredResponse
             name: head.name,
         },
         created: from_ms(head.created_ms),
+        validated: validated_ms.map(from_ms),
         expires: head.expires_ms.map(from_ms),
         elapsed: Duration::from_micros(head.elapsed_us),
         coding: head.coding.to_owned(),
@@ -103,7 +120,11 @@ pub(crate) fn decode_response(head: &[u8], body: Bytes) -> Option<StoredResponse
 
 /// A version byte and the value.
 pub(super) fn encode(value: &impl Serialize) -> Result<Bytes> {
-    let mut bytes = vec![VERSION];
+    encode_as(VERSION, value)
+}
+
+pub(super) fn encode_as(version: u8, value: &impl Serialize) -> Result<Bytes> {
+    let mut bytes = vec![version];
     bincode::serde::encode_into_std_write(value, &mut bytes, CONFIG).map_err(|error| {
         Error::new(ErrorKind::InvalidInput, "cannot encode the head of a response").with_source(error)
     })?;
@@ -116,7 +137,11 @@ pub(super) fn encode(value: &impl Serialize) -> Result<Bytes> {
 
 /// The value, if the version is ours and the bytes are it and nothing else.
 pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
-    let (&VERSION, rest) = bytes.split_first()? else { return None };
+    decode_as(VERSION, bytes)
+}
+
+pub(super) fn decode_as<'a, T: Deserialize<'a>>(version: u8, bytes: &'a [u8]) -> Option<T> {
+    let (_, rest) = bytes.split_first().filter(|(first, _)| **first == version)?;
     let (value, read) = bincode::serde::borrow_decode_from_slice(rest, CONFIG).ok()?;
     (read == rest.len()).then_some(value)
 }

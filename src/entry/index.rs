@@ -79,6 +79,11 @@ impl<T: Item> Index<T> {
         self.items.is_empty() && self.mark == 0 && !self.spread
     }
 
+    /// The memory that it takes, but for what its items have elsewhere.
+    pub(crate) fn memory(&self) -> usize {
+        size_of::<Self>() + self.url.capacity() + self.items.capacity() * (size_of::<T>() + 8)
+    }
+
     pub(crate) fn find(&self, key: Key) -> Option<&T> {
         self.items.iter().find(|item| item.key() == key)
     }

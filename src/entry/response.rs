@@ -80,6 +80,8 @@ pub struct StoredResponse {
     pub(crate) url: String,
     pub(crate) request: StoredRequest,
     pub(crate) created: SystemTime,
+    /// When the origin was last asked, and confirmed that it still holds.
+    pub(crate) validated: Option<SystemTime>,
     pub(crate) expires: Option<SystemTime>,
     pub(crate) elapsed: Duration,
     pub(crate) coding: String,
@@ -104,6 +106,7 @@ impl StoredResponse {
             url: request.url.clone(),
             request,
             created: whole_milliseconds(created),
+            validated: None,
             expires: None,
             elapsed: Duration::ZERO,
             coding: String::new(),
@@ -122,6 +125,12 @@ impl StoredResponse {
     #[must_use]
     pub fn with_expires(mut self, expires: Option<SystemTime>) -> Self {
         self.expires = expires.map(whole_milliseconds);
+        self
+    }
+
+    /// Sets when the origin was last asked, and confirmed that the response still holds.
+    pub(crate) fn with_validated(mut self, validated: SystemTime) -> Self {
+        self.validated = Some(whole_milliseconds(validated));
         self
     }
 
@@ -174,7 +183,12 @@ impl StoredResponse {
         self.created
     }
 
-    /// When it expires; `None` is never.
+    /// When the origin last confirmed that it still holds; `None` if it was not asked since.
+    pub fn validated_at(&self) -> Option<SystemTime> {
+        self.validated
+    }
+
+    /// When it expires; `None` is never. A response that an unsafe request made invalid may not be served even before.
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.expires
     }

@@ -63,6 +63,51 @@ impl From<Option<Duration>> for Expire {
     }
 }
 
+/// How stale a stored response may be that is served all the same, where a setting allows that.
+///
+/// Made from a `bool` or from a [`Duration`]. How stale something is counts from its expiry.
+///
+/// ```
+/// use larder::Staleness;
+/// use std::time::Duration;
+///
+/// assert_eq!(Staleness::from(true), Staleness::Any);
+/// assert_eq!(Staleness::from(Duration::from_secs(60)), Staleness::UpTo(Duration::from_secs(60)));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Staleness {
+    /// It is not served. The default.
+    #[default]
+    No,
+    /// However stale it is.
+    Any,
+    /// For so long after its expiry.
+    UpTo(Duration),
+}
+
+impl Staleness {
+    pub(crate) fn allows(self, staleness: Duration) -> bool {
+        match self {
+            Self::No => false,
+            Self::Any => true,
+            Self::UpTo(most) => staleness <= most,
+        }
+    }
+}
+
+impl From<bool> for Staleness {
+    fn from(any: bool) -> Self {
+        if any { Self::Any } else { Self::No }
+    }
+}
+
+impl From<Duration> for Staleness {
+    fn from(most: Duration) -> Self {
+        Self::UpTo(most)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

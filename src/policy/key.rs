@@ -151,6 +151,12 @@ impl Identity {
         key_of(&self.base(), partition, variant)
     }
 
+    /// The key of what leads to the response whatever its variant.
+    pub(crate) fn home(&self) -> Key {
+        let partition = self.partition.as_ref().map_or(&[][..], |partition| partition);
+        key_of(&self.base(), partition, &[])
+    }
+
     /// The key of the list of responses to the same URL and body.
     pub(crate) fn list_key(&self) -> Bytes {
         let body = self.body_digest.as_ref().map_or(&[][..], |digest| digest);
@@ -173,6 +179,11 @@ impl Identity {
         }
         identity == Some(self)
     }
+}
+
+/// The key of one variant of what has this base and partition.
+pub(crate) fn variant_key(base: &[u8; 32], partition: Option<&[u8; 16]>, variant: &[u8; 32]) -> Key {
+    key_of(base, partition.map_or(&[][..], |partition| partition), variant)
 }
 
 /// The digest of the `Host` headers, unless there is none or each names the host of this normal URL: the server answers

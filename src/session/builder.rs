@@ -28,7 +28,7 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    Error, Expire, Mode, Result,
+    Error, Expire, Mode, Result, Staleness,
     log::{self, SystemClock},
     store::Store,
 };
@@ -172,21 +172,114 @@ impl CachedSessionBuilder {
     }
 
     /// When responses expire; never, unless set. The time is fixed when a response is stored.
+    ///
+    /// With [`cache_control`](Self::cache_control) it counts where the response does not say.
     pub fn expire_after(mut self, expire: impl Into<Expire>) -> Self {
-        self.settings.rules.expire = expire.into();
+        self.settings.rules.expire = Some(expire.into());
+        self
+    }
+
+    /// When responses of some URLs expire, instead of the session's [`expire_after`](Self::expire_after): the first pattern
+    /// that matches counts. With [`Expire::DoNotCache`] for `*` at the end, only what is named before is cached.
+    ///
+    /// A pattern is a glob: `*` stands for any text (slashes too, so `**` is the same), `?` for one character, `[ab]` for
+    /// one of these, `{a,b}` for one of those. It is compared with the URL behind its scheme, and may name a scheme
+    /// (`https://...`); what it begins, it matches to the end, so that `example.com/a` stands for all that begins so. The
+    /// host is compared without regard to case. Behind `regex:` stands a regular expression, which is searched for in the
+    /// whole URL. A pattern that is neither is an error of [`build`](Self::build).
+    ///
+    /// ```
+    /// # use larder::{Backend, CachedSession, Expire};
+    /// # use std::time::Duration;
+    /// # fn main() -> larder::Result<()> {
+    /// let session = CachedSession::builder("cache")
+    ///     .backend(Backend::Memory)
+    ///     .urls_expire_after([
+    ///         ("*.example.com/static/**", Expire::Never),
+    ///         ("api.example.com/v1", Duration::from_secs(60).into()),
+    ///         ("regex:/live/[0-9]+$", Expire::DoNotCache),
+    ///     ])
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn urls_expire_after<P: Into<String>, E: Into<Expire>>(
+        mut self,
+        patterns: impl IntoIterator<Item = (P, E)>,
+    ) -> Self {
+        for (pattern, expire) in patterns {
+            if let Err(error) = self.settings.rules.urls.push(&pattern.into(), expire.into()) {
+                self.fail(error);
+            }
+        }
+        self
+    }
+
+    /// Has HTTP's own rules decide what is stored and for how long: RFC 9111, for a private cache. Off unless set.
+    ///
+    /// Then `Cache-Control`, `Expires`, `Age`, `Date` and the rest count, of requests and responses; what is stale is
+    /// revalidated; HEAD, conditional and range requests are answered from what a GET has stored; POST and its like
+    /// invalidate. Codes, methods and expiry that are set as well serve where a response says nothing about itself;
+    /// without them the standard's own defaults do. Ill-formed headers are taken as the standard says, and are no error.
+    ///
+    /// What the standard leaves open: a response without an expiry of its own is fresh for a tenth of the time since its
+    /// `Last-Modified`, but no more than a week; of repeated directives the first counts; a 206 is not stored; a request
+    /// for several ranges, or with `If-Match`, goes to the origin. A response that was stored without this setting keeps
+    /// the expiry that it was stored with; one that never expires is judged by its headers.
+    pub fn cache_control(mut self, on: bool) -> Self {
+        self.settings.rules.cache_control = on;
+        self
+    }
+
+    /// With [`cache_control`](Self::cache_control), keeps the rules of a shared cache: `s-maxage` and `proxy-revalidate`
+    /// count, and what is `private`, or answers an `Authorization` without saying that it may be shared, is not stored. Off
+    /// unless set. Credentials still partition the cache; see
+    /// [`share_across_credentials`](Self::share_across_credentials).
+    pub fn shared_cache(mut self, shared: bool) -> Self {
+        self.settings.rules.shared = shared;
+        self
+    }
+
+    /// Serves what has expired where the origin gives no answer, or an error: `true`, or for so long after the expiry. Off
+    /// unless set.
+    ///
+    /// An error is a failure of the network, or a status of 400 or more that is not among the
+    /// [`allowable_codes`](Self::allowable_codes); with [`cache_control`](Self::cache_control) a status of 500 or more, and
+    /// what says `must-revalidate` or the like is not served. The answer's status is
+    /// [`StaleHit`](crate::CacheStatus::StaleHit).
+    pub fn stale_if_error(mut self, stale: impl Into<Staleness>) -> Self {
+        self.settings.rules.stale_if_error = stale.into();
+        self
+    }
+
+    /// Serves what has expired at once, and asks the origin in the background: `true`, or for so long after the expiry.
+    /// Off unless set.
+    ///
+    /// There is one such request at a time for each response. One that is under way when the program ends is dropped, and
+    /// a failure goes unnoticed: the next request finds what is stored as stale as before.
+    pub fn stale_while_revalidate(mut self, stale: impl Into<Staleness>) -> Self {
+        self.settings.rules.stale_while_revalidate = stale.into();
+        self
+    }
+
+    /// Asks the origin each time whether what is stored still holds, if that has a validator (`ETag`, `Last-Modified`); what
+    /// has none is served until it expires. Off unless set.
+    pub fn always_revalidate(mut self, always: bool) -> Self {
+        self.settings.rules.always_revalidate = always;
         self
     }
 
     /// The status codes of the responses to store; 200 unless set. Redirects are stored as part of the chain that they
     /// lead into, whatever the codes.
     pub fn allowable_codes(mut self, codes: impl IntoIterator<Item = u16>) -> Self {
-        self.settings.rules.codes = codes.into_iter().collect();
+        self.settings.rules.codes = Some(codes.into_iter().collect());
         self
     }
 
     /// The methods of the requests to look up and to store, in any case; GET unless set.
     pub fn allowable_methods<M: AsRef<str>>(mut self, methods: impl IntoIterator<Item = M>) -> Self {
-        self.settings.rules.methods = methods.into_iter().map(|method| method.as_ref().to_ascii_uppercase()).collect();
+        let methods = methods.into_iter().map(|method| method.as_ref().to_ascii_uppercase());
+        self.settings.rules.methods = Some(methods.collect());
         self
     }
 
@@ -257,7 +350,6 @@ impl CachedSessionBuilder {
     /// A hit leaves them alone in [`Mode::Cache`], and sets them again in the replay modes. As cookies are credentials,
     /// they make a partition of the cache: a request with another cookie than before gets an answer of its own, unless
     /// [`partition`](Self::partition) or [`share_across_credentials`](Self::share_across_credentials) says otherwise.
-    #[cfg_attr(not(feature = "cookies"), expect(unused_mut, reason = "there is no jar in this build"))]
     pub fn cookies(mut self, keep: bool) -> Self {
         #[cfg(feature = "cookies")]
         {
@@ -481,10 +573,12 @@ impl CachedSessionBuilder {
     fn check(&self) -> Result<()> {
         self.settings.delivery.check()?;
         let rules = &self.settings.rules;
-        if let Some(code) = rules.codes.iter().find(|code| !(100..=999).contains(*code)) {
+        if let Some(code) = rules.codes.iter().flatten().find(|code| !(100..=999).contains(*code)) {
             return Err(invalid(format!("allowable_codes: {code} is no status code; they go from 100 to 999")));
         }
-        if let Some(method) = rules.methods.iter().find(|method| Method::from_bytes(method.as_bytes()).is_err()) {
+        if let Some(method) =
+            rules.methods.iter().flatten().find(|method| Method::from_bytes(method.as_bytes()).is_err())
+        {
             let method: String = method.chars().take(40).collect();
             return Err(invalid(format!("allowable_methods: `{}` is no HTTP method", method.escape_debug())));
         }

@@ -8,13 +8,14 @@ mod salt;
 mod tests;
 mod walkers;
 
-pub(crate) use chain::{Chain, Whose, With};
+pub(crate) use chain::{Chain, Lookup, Part, Whose, With};
+pub(crate) use plan::Marks;
 pub(crate) use salt::PartitionBy;
 pub use walkers::Responses;
 
 use crate::{
     Error, ErrorKind, Result,
-    entry::{Key, StoredResponse, UrlEntry},
+    entry::{Key, StoredResponse, UrlEntry, encode_response},
     log::{Clock, Staged, Version},
     policy::{
         key::{self, Asked, Identity},
@@ -22,6 +23,7 @@ use crate::{
     },
     store::Store,
 };
+use bytes::Bytes;
 use http::HeaderMap;
 use plan::Plan;
 use std::{
@@ -32,6 +34,7 @@ use std::{
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+use url::Url;
 
 /// How often a batch is made anew because somebody else has changed what was read for it.
 const TRIES_MAX: u32 = 16;
@@ -128,7 +131,7 @@ impl Cache {
     /// # Errors
     /// Whatever keeps the store from answering.
     pub fn get(&self, key: impl AsRef<str>) -> Result<Option<(StoredResponse, SystemTime)>> {
-        let chain = self.walk(resolve(key.as_ref()), None, usize::MAX, With::Body)?;
+        let chain = self.walk(resolve(key.as_ref()), None, usize::MAX, With::Body)?.found();
         Ok(chain.map(|chain| (StoredResponse::clone(&chain.response), chain.response.created_at())))
     }
 
@@ -286,22 +289,52 @@ impl Cache {
     /// Stores a response and the redirects that led to it, first asked first, in one batch. Returns the key of the
     /// response.
     pub(crate) fn save_chain(&self, hops: &[StoredResponse], response: &StoredResponse) -> Result<Key> {
-        self.change(|plan| plan.put_chain(hops, response, None))
+        self.save_fetched(hops, response, None, &Marks::new())
     }
 
-    /// The same with a body that was staged in the store.
-    pub(crate) fn save_streamed(
+    /// The same of what was asked when its URLs had these marks, with the body that was staged in the store if it was.
+    pub(crate) fn save_fetched(
         &self,
         hops: &[StoredResponse],
         response: &StoredResponse,
-        body: &Staged,
+        body: Option<&Staged>,
+        marks: &Marks,
     ) -> Result<Key> {
-        self.change(|plan| plan.put_chain(hops, response, Some(body)))
+        self.change(|plan| plan.put_chain(hops, response, body, marks))
     }
 
     /// Stores redirects, first asked first, the last of which led to what is stored under `to` already.
-    pub(crate) fn save_hops(&self, hops: &[StoredResponse], to: Key) -> Result<()> {
-        self.change(|plan| if plan.is_there(to)? { plan.put_hops(hops, to) } else { Ok(()) })
+    pub(crate) fn save_hops(&self, hops: &[StoredResponse], to: Key, marks: &Marks) -> Result<()> {
+        self.change(|plan| if plan.is_there(to)? { plan.put_hops(hops, to, marks) } else { Ok(()) })
+    }
+
+    /// Replaces the head of a stored response by that of `response`, which its origin has confirmed; the body stays where
+    /// it is. If somebody has changed the entry meanwhile, that counts, and nothing happens.
+    pub(crate) fn confirm(&self, part: &Part, response: &StoredResponse, marks: &Marks) -> Result<()> {
+        let head = encode_response(response)?;
+        match self.store().update_head(part.key.as_bytes(), part.version, head, plan::times(response)) {
+            Err(error) if error.kind() == ErrorKind::Conflict => return Ok(()),
+            result => result?,
+        }
+        match part.identity() {
+            Some(identity) if part.invalid => self.change(|plan| plan.confirm(identity, part.key, marks)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes everything stored for these URLs invalid, whoever asked and whatever the variant, and what is being fetched
+    /// for them now.
+    pub(crate) fn invalidate(&self, urls: &[Url]) -> Result<()> {
+        let none = Arc::default();
+        let asked: Vec<_> = urls.iter().map(|url| Asked::parsed("GET", url, &none, &[])).collect::<Result<_>>()?;
+        self.change(|plan| asked.iter().try_for_each(|asked| plan.invalidate(&asked.identity)))
+    }
+
+    /// The key of the list of a URL, and its mark now.
+    pub(crate) fn mark(&self, identity: &Identity) -> Result<(Bytes, u64)> {
+        let root = identity.list_key();
+        let mark = self.url_list(&root)?.map_or(0, |list| list.mark);
+        Ok((root, mark))
     }
 
     /// Deletes a response whose body turned out to be unreadable, unless it has been written since; if it cannot be

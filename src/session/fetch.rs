@@ -3,18 +3,20 @@
 use std::{
     io::{self, Read},
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
 use http::{
     HeaderMap, Method, StatusCode,
-    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+    header::{CONTENT_LENGTH, DATE, TRANSFER_ENCODING},
     response,
 };
 
 use super::{
-    Response, Timeout, WireBody, decode, redirect,
+    CacheStatus, Response, Timeout, WireBody,
+    cache::{Chain, Part, PartitionBy},
+    decode, redirect,
     send::{Course, Hop, Step},
     source::{self, Saving, Source},
     transport::timed_out,
@@ -23,51 +25,213 @@ use crate::{
     Error, ErrorKind, Result, StoredResponse,
     entry::Key,
     policy::{
-        exchange::{Exchange, Forward, Keep},
-        redact,
+        exchange::{Exchange, Failure, Forward, Keep},
+        freshness::Facts,
+        invalidate, redact,
+        storable::without_connection,
+        validate,
+        vary::{names_a_credential, variant},
     },
 };
 
 /// What is set aside for a body before its first byte has come, whatever its announced length.
 const RESERVED: u64 = 1 << 20;
 
+/// What came back for one request over the network.
+pub(super) struct Came {
+    parts: response::Parts,
+    wire: WireBody,
+    /// What its headers say to a cache.
+    facts: Facts,
+    received: SystemTime,
+    delay: Duration,
+}
+
 impl Course<'_> {
-    pub(super) fn fetch(&mut self, hop: &Hop<'_>, forward: Forward, exchange: &Exchange<'_>) -> Result<Step> {
-        self.attempt(hop, forward, exchange).map_err(|error| match error.url() {
+    /// Asks the origin. `stored` is what may be served if it does not answer, and whether it is asked about that.
+    pub(super) fn fetch(
+        &mut self,
+        hop: &Hop<'_>,
+        forward: Forward,
+        exchange: &Exchange<'_>,
+        stored: Option<(Chain, bool)>,
+    ) -> Result<Step> {
+        let (chain, validate) = match stored {
+            Some((chain, validate)) => (Some(chain), validate),
+            None => (None, false),
+        };
+        if hop.cached && exchange.by_rfc() {
+            let mark = self.tolerate(self.session.cache().mark(&hop.asked.identity))?;
+            self.marks.extend(mark);
+        }
+        let asked = chain.as_ref().filter(|_| validate);
+        let step = match self.attempt(hop, forward, exchange, chain.as_ref(), asked) {
+            // The 304 was about something else: what is stored is of no use.
+            Ok(None) => self.attempt(hop, forward, exchange, chain.as_ref(), None),
+            result => result,
+        };
+        let step = step.and_then(|step| {
+            step.ok_or_else(|| {
+                Error::new(ErrorKind::Network, "the server answered 304 to a request without conditions")
+            })
+        });
+        step.map_err(|error| match error.url() {
             Some(_) => error,
             None => error.with_url(hop.request.shown_url()),
         })
     }
 
-    fn attempt(&mut self, hop: &Hop<'_>, forward: Forward, exchange: &Exchange<'_>) -> Result<Step> {
+    /// `None` if the origin has confirmed something else than what it was asked about.
+    fn attempt(
+        &mut self,
+        hop: &Hop<'_>,
+        forward: Forward,
+        exchange: &Exchange<'_>,
+        stale: Option<&Chain>,
+        asked: Option<&Chain>,
+    ) -> Result<Option<Step>> {
+        let mut request = hop.request.to_http()?;
+        if let Some(chain) = asked {
+            validate::add_conditions(request.headers_mut(), &chain.response.headers);
+        }
+        let asked_at = self.session.cache().now();
+        let came = self.send(hop, &request);
+        let failure = match &came {
+            Err(error) if matches!(error.kind(), ErrorKind::Network | ErrorKind::Timeout | ErrorKind::Tls) => {
+                Some(Failure::Silence)
+            }
+            Err(_) => None,
+            Ok(came) => Some(Failure::Status(came.parts.status.as_u16())),
+        };
+        if let (Some(chain), Some(failure)) = (stale, failure)
+            && exchange.on_failure(&chain.response.held(), failure, self.session.cache().now())
+            && let Some(step) = self.serve(hop, exchange, chain, CacheStatus::StaleHit)?
+        {
+            return Ok(Some(step));
+        }
+        let came = came?;
+        if came.parts.status == StatusCode::NOT_MODIFIED
+            && let Some(chain) = asked
+        {
+            let caller = &hop.request.headers;
+            if validate::confirms(&chain.response.headers, &came.parts.headers, caller) {
+                return self.confirmed(hop, exchange, chain, &came, asked_at);
+            }
+            if !validate::has_condition(caller) {
+                return Ok(None);
+            }
+        }
+        self.note_effects(hop, exchange, &came, asked_at)?;
+        self.take(hop, forward, exchange, &request, came).map(Some)
+    }
+
+    /// Sends the request and waits for the head of the answer.
+    fn send(&self, hop: &Hop<'_>, request: &http::Request<Bytes>) -> Result<Came> {
         let sent = Instant::now();
-        let request = hop.request.to_http()?;
-        let (parts, wire) = self.deliver(hop, &request)?.into_parts();
-        let received = self.session.cache().now();
+        let (parts, wire) = self.deliver(hop, request)?.into_parts();
+        let facts = Facts::of(&parts.headers);
+        Ok(Came { facts, received: self.session.cache().now(), delay: sent.elapsed(), parts, wire })
+    }
+
+    /// Serves what is stored with the headers of a 304, and stores them.
+    fn confirmed(
+        &mut self,
+        hop: &Hop<'_>,
+        exchange: &Exchange<'_>,
+        chain: &Chain,
+        came: &Came,
+        asked_at: SystemTime,
+    ) -> Result<Option<Step>> {
+        let part = self.update(exchange, &chain.response, &came.parts.headers, asked_at)?;
+        let chain = Chain { hops: Vec::new(), response: part };
+        let step = self.serve(hop, exchange, &chain, CacheStatus::Revalidated)?;
+        if step.is_none() {
+            // It holds, and is not what is wanted: a filter refuses it, or it cannot be read.
+            return Ok(None);
+        }
+        Ok(step)
+    }
+
+    /// The stored response with new headers of its origin, which are stored as well.
+    fn update(&self, exchange: &Exchange<'_>, part: &Part, new: &HeaderMap, asked_at: SystemTime) -> Result<Part> {
+        let headers = validate::merged(&part.headers, &redact::response_headers(new));
+        let facts = Facts::of(&headers);
+        let expires = exchange.expires(part.status.as_u16(), &facts, asked_at, Duration::ZERO);
+        let unchanged = without_date(&headers) == without_date(&part.headers);
+        let old = StoredResponse::clone(part.response());
+        let response = StoredResponse { headers, ..old }.with_expires(expires).with_validated(asked_at);
+        let nothing_new = !exchange.by_rfc() && unchanged && response.expires == part.expires;
+        if !self.settings.read_only && !nothing_new {
+            // What is stored has its body where it is; only the head is written.
+            self.tolerate(self.session.cache().confirm(part, &response, &self.marks))?;
+        }
+        Ok(part.with(response))
+    }
+
+    /// What an answer does to other stored responses: unsafe methods invalidate, HEAD updates.
+    fn note_effects(&self, hop: &Hop<'_>, exchange: &Exchange<'_>, came: &Came, asked_at: SystemTime) -> Result<()> {
+        if self.settings.read_only {
+            return Ok(());
+        }
+        let (method, status) = (&hop.asked.identity.method, came.parts.status);
+        if exchange.may_invalidate() {
+            let urls = invalidate::invalidated(method, &hop.request.url, status.as_u16(), &came.parts.headers);
+            if !urls.is_empty() {
+                self.tolerate(self.session.cache().invalidate(&urls))?;
+            }
+        }
+        // RFC 9111, 4.3.5: "When a cache receives a 200 (OK) response [to a HEAD request]".
+        if let Some(get) = hop.get.as_ref().filter(|get| status == StatusCode::OK && get.status == StatusCode::OK) {
+            if validate::describes(&came.parts.headers, &get.headers) {
+                self.update(exchange, get, &came.parts.headers, asked_at)?;
+            } else {
+                let stale = StoredResponse::clone(get.response()).with_expires(Some(asked_at));
+                self.tolerate(self.session.cache().confirm(get, &stale, &self.marks))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes an answer: follows it, or reads and stores it.
+    fn take(
+        &mut self,
+        hop: &Hop<'_>,
+        forward: Forward,
+        exchange: &Exchange<'_>,
+        request: &http::Request<Bytes>,
+        came: Came,
+    ) -> Result<Step> {
+        let status = came.parts.status.as_u16();
         if self.limit > 0
-            && let Some(location) = redirect::location(parts.status.as_u16(), &parts.headers)
+            && let Some(location) = redirect::location(status, &came.parts.headers)
         {
             if self.history.len() >= self.limit {
                 return Err(self.too_many(hop.request));
             }
-            let next = redirect::next(hop.bare, parts.status.as_u16(), location)?;
+            let next = redirect::next(hop.bare, status, location)?;
+            let keep = exchange.after_redirect(status, &came.facts, came.received, came.delay);
+            let keep = self.unless_for_one(hop, &came.facts, keep);
             // Its body is of no interest, and may never come. Without one, its connection can be used again once the
             // end is read.
-            if has_no_body(request.method(), &parts) {
-                let _ = io::copy(&mut wire.take(1), &mut io::sink());
+            let stored = received_as(hop, exchange, &came, keep, Bytes::new());
+            if has_no_body(request.method(), &came.parts) {
+                let _ = io::copy(&mut came.wire.take(1), &mut io::sink());
             }
-            self.pass_hop(hop, forward, &parts, sent, exchange.after_redirect(&parts.headers, received), received);
+            self.pass_hop(hop, forward, &came.parts.headers, came.delay, keep, stored);
             return Ok(Step::Follow(Box::new(next)));
         }
-        let keep = exchange.after_send(parts.status.as_u16(), &parts.headers, received);
+        let keep = exchange.after_send(status, &came.facts, came.received, came.delay);
+        let keep = self.unless_for_one(hop, &came.facts, keep);
         if !(hop.cached && matches!(keep, Keep::Store(_))) {
             // There will be nothing for those who wait.
             self.leads.release();
         }
         if self.stream {
-            return self.hand_out(hop, forward, keep, &parts, wire, sent, received);
+            return self.hand_out(hop, forward, exchange, came, keep);
         }
-        let wire = self.read(&request, &parts, wire)?;
+        let stored = received_as(hop, exchange, &came, keep, Bytes::new());
+        let Came { parts, wire, .. } = came;
+        let wire = self.read(request, &parts, wire)?;
         let coding = decode::coding_of(&parts.headers);
         let (body, coding) = if self.decode {
             let deadline = self.timeout.total.and_then(|total| self.started.checked_add(total));
@@ -75,8 +239,8 @@ impl Course<'_> {
         } else {
             (wire, coding)
         };
-        let stored = received_as(hop, &parts, sent, keep, received, body).with_coding(coding);
-        let mut response = self.answer(hop, forward, &parts, stored.clone());
+        let stored = StoredResponse { body, ..stored }.with_coding(coding);
+        let mut response = self.answer(hop, forward, &parts.headers, stored.clone());
         response.elapsed = self.started.elapsed();
         response.history.clone_from(&self.history);
         if hop.cached && matches!(keep, Keep::Store(_)) {
@@ -90,25 +254,30 @@ impl Course<'_> {
         Ok(Step::Done(Box::new(response), None))
     }
 
+    /// Where everybody shares what is stored, what varies by a credential is for one of them.
+    fn unless_for_one(&self, hop: &Hop<'_>, facts: &Facts, keep: Keep) -> Keep {
+        let shares = self.settings.partition_by == PartitionBy::Nobody;
+        if shares && names_a_credential(facts.vary.names(), &hop.asked.headers) { Keep::Pass } else { keep }
+    }
+
     /// The answer with its body still to be read, and stored while that happens.
-    #[expect(clippy::too_many_arguments, reason = "what is known of one answer")]
     fn hand_out(
         &mut self,
         hop: &Hop<'_>,
         forward: Forward,
+        exchange: &Exchange<'_>,
+        came: Came,
         keep: Keep,
-        parts: &response::Parts,
-        wire: WireBody,
-        sent: Instant,
-        received: SystemTime,
     ) -> Result<Step> {
-        let empty = has_no_body(&hop.request.method, parts);
+        let stored = received_as(hop, exchange, &came, keep, Bytes::new());
+        let Came { parts, wire, .. } = came;
+        let empty = has_no_body(&hop.request.method, &parts);
         // Of the two, `Transfer-Encoding` decides (RFC 9112, 6.3).
         let length = announced(&parts.headers).filter(|_| !parts.headers.contains_key(TRANSFER_ENCODING));
         let announced = if empty { Some(0) } else { length };
         let (from, coding) = source::unpack(wire, &decode::coding_of(&parts.headers), self.decode)?;
-        let stored = received_as(hop, parts, sent, keep, received, Bytes::new()).with_coding(coding);
-        let mut response = self.answer(hop, forward, parts, stored.clone());
+        let stored = stored.with_coding(coding);
+        let mut response = self.answer(hop, forward, &parts.headers, stored.clone());
         response.elapsed = self.started.elapsed();
         response.history.clone_from(&self.history);
         let max_body = self.settings.max_body;
@@ -122,6 +291,7 @@ impl Course<'_> {
                 stage,
                 hops: self.hops.clone(),
                 response: stored,
+                marks: self.marks.clone(),
                 lead: None,
             });
         }
@@ -145,14 +315,13 @@ impl Course<'_> {
         &mut self,
         hop: &Hop<'_>,
         forward: Forward,
-        parts: &response::Parts,
-        sent: Instant,
+        headers: &HeaderMap,
+        delay: Duration,
         keep: Keep,
-        received: SystemTime,
+        stored: StoredResponse,
     ) {
-        let stored = received_as(hop, parts, sent, keep, received, Bytes::new());
-        let mut response = self.answer(hop, forward, parts, stored.clone());
-        response.elapsed = sent.elapsed();
+        let mut response = self.answer(hop, forward, headers, stored.clone());
+        response.elapsed = delay;
         self.history.push(response);
         if hop.cached && matches!(keep, Keep::Store(_)) {
             self.hops.push(stored);
@@ -163,14 +332,15 @@ impl Course<'_> {
     }
 
     /// The answer as the user sees it: with the headers as they came.
-    fn answer(&self, hop: &Hop<'_>, forward: Forward, parts: &response::Parts, stored: StoredResponse) -> Response {
+    fn answer(&self, hop: &Hop<'_>, forward: Forward, headers: &HeaderMap, stored: StoredResponse) -> Response {
         Response {
-            stored: Arc::new(StoredResponse { headers: parts.headers.clone(), ..stored }),
+            stored: Arc::new(StoredResponse { headers: headers.clone(), ..stored }),
             url: self.with_fragment(hop.request.url.to_string()),
             history: Vec::new(),
             elapsed: self.started.elapsed(),
             cache_status: forward.into(),
             cache_key: None,
+            headers: None,
         }
     }
 
@@ -179,7 +349,7 @@ impl Course<'_> {
         if self.settings.read_only || self.settings.filter.as_ref().is_some_and(|filter| !filter(response)) {
             return Ok(None);
         }
-        let saved = self.session.cache().save_chain(&self.hops, stored);
+        let saved = self.session.cache().save_fetched(&self.hops, stored, None, &self.marks);
         self.session.report_damage();
         Ok(self.tolerate(saved)?.map(Key::to_hex))
     }
@@ -235,23 +405,29 @@ fn announced(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// The answer as it would be stored.
-fn received_as(
-    hop: &Hop<'_>,
-    parts: &response::Parts,
-    sent: Instant,
-    keep: Keep,
-    received: SystemTime,
-    body: Bytes,
-) -> StoredResponse {
-    let headers = redact::response_headers(&parts.headers);
+fn received_as(hop: &Hop<'_>, exchange: &Exchange<'_>, came: &Came, keep: Keep, body: Bytes) -> StoredResponse {
+    let headers = redact::response_headers(&came.parts.headers);
+    let headers = if exchange.by_rfc() { without_connection(&headers) } else { headers };
     let expires = match keep {
         Keep::Store(expires) => expires,
         Keep::Pass => None,
     };
-    StoredResponse::new(hop.asked.to_stored(), parts.status, headers, body, received)
-        .with_reason(reason(parts.status))
-        .with_elapsed(sent.elapsed())
+    let mut request = hop.asked.to_stored();
+    let names = came.facts.vary.names();
+    if !names.is_empty() {
+        request.variant = Some(variant(names, &hop.asked.headers));
+    }
+    StoredResponse::new(request, came.parts.status, headers, body, came.received)
+        .with_reason(reason(came.parts.status))
+        .with_elapsed(came.delay)
         .with_expires(expires)
+}
+
+/// Headers by which a response is the same as before.
+fn without_date(headers: &HeaderMap) -> HeaderMap {
+    let mut headers = headers.clone();
+    headers.remove(DATE);
+    headers
 }
 
 fn reason(status: StatusCode) -> &'static str {

@@ -1,10 +1,11 @@
 //! The handle that users hold.
 
 use std::{
+    collections::HashSet,
     fmt,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -20,7 +21,7 @@ use super::{
     settings::Settings,
     transport::Transport,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, entry::Key};
 
 /// An HTTP session that keeps the responses it gets, and answers from them.
 ///
@@ -53,6 +54,8 @@ struct Inner {
     cache: Cache,
     put_aside: Arc<PutAside>,
     flights: Arc<Flights>,
+    /// The keys whose responses are being made fresh behind their callers' backs.
+    refreshing: Arc<Mutex<HashSet<Key>>>,
 }
 
 impl CachedSession {
@@ -80,18 +83,27 @@ impl CachedSession {
     ) -> Self {
         static SESSIONS: AtomicU64 = AtomicU64::new(0);
         let id = SESSIONS.fetch_add(1, Ordering::Relaxed);
-        let (put_aside, flights) = (Arc::new(put_aside), Arc::default());
-        let session = Self { inner: Arc::new(Inner { id, settings, transport, cache, put_aside, flights }) };
+        let (put_aside, flights, refreshing) = (Arc::new(put_aside), Arc::default(), Arc::default());
+        let session =
+            Self { inner: Arc::new(Inner { id, settings, transport, cache, put_aside, flights, refreshing }) };
         session.report_damage();
         session
     }
 
     /// The same session with other settings.
     pub(super) fn with_settings(&self, settings: Settings) -> Self {
-        let Inner { id, transport, cache, put_aside, flights, .. } = &*self.inner;
-        let (transport, cache) = (Arc::clone(transport), cache.clone());
-        let (put_aside, flights) = (Arc::clone(put_aside), Arc::clone(flights));
-        Self { inner: Arc::new(Inner { id: *id, settings, transport, cache, put_aside, flights }) }
+        let inner = &self.inner;
+        Self {
+            inner: Arc::new(Inner {
+                id: inner.id,
+                settings,
+                transport: Arc::clone(&inner.transport),
+                cache: inner.cache.clone(),
+                put_aside: Arc::clone(&inner.put_aside),
+                flights: Arc::clone(&inner.flights),
+                refreshing: Arc::clone(&inner.refreshing),
+            }),
+        }
     }
 
     /// A GET request.
@@ -196,6 +208,10 @@ impl CachedSession {
     /// What is under way.
     pub(super) fn flights(&self) -> &Arc<Flights> {
         &self.inner.flights
+    }
+
+    pub(super) fn refreshing(&self) -> &Mutex<HashSet<Key>> {
+        &self.inner.refreshing
     }
 
     pub(super) fn id(&self) -> u64 {

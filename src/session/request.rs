@@ -22,7 +22,10 @@ use super::{
     params::Params,
     settings::Settings,
 };
-use crate::{Error, ErrorKind, Expire, Result, policy::redact};
+use crate::{
+    Error, ErrorKind, Expire, Result,
+    policy::{exchange::Refresh, redact},
+};
 
 const AGENT: &str = concat!("larder/", env!("CARGO_PKG_VERSION"));
 
@@ -121,7 +124,7 @@ pub(super) struct Options {
     pub(super) redirects: Option<usize>,
     pub(super) decode: Option<bool>,
     pub(super) expire: Option<Expire>,
-    pub(super) refresh: bool,
+    pub(super) refresh: Refresh,
     pub(super) only_if_cached: bool,
     pub(super) no_store: bool,
     pub(super) delivery: Option<Box<Delivery>>,
@@ -284,20 +287,17 @@ impl RequestBuilder {
         self
     }
 
-    /// Asks the origin even if an answer is stored, and replaces what is stored.
-    ///
-    /// The same as [`force_refresh`](Self::force_refresh) until revalidation exists: then this may be answered with what
-    /// is stored, if the origin confirms that it still holds.
+    /// Asks the origin even if an answer is stored. If that has a validator (`ETag`, `Last-Modified`), the origin is asked
+    /// whether it still holds, and a 304 makes it the answer; else what comes replaces what is stored.
     pub fn refresh(mut self) -> Self {
-        self.options.refresh = true;
+        self.options.refresh = Refresh::Validate;
         self
     }
 
-    /// Asks the origin without regard to what is stored, and replaces it.
-    ///
-    /// The same as [`refresh`](Self::refresh) until revalidation exists.
+    /// Asks the origin without regard to what is stored, and replaces it. What is stored is served only where
+    /// [`stale_if_error`](super::CachedSessionBuilder::stale_if_error) is set and no answer comes.
     pub fn force_refresh(mut self) -> Self {
-        self.options.refresh = true;
+        self.options.refresh = Refresh::Force;
         self
     }
 

@@ -29,8 +29,14 @@ use crate::{
 pub enum CacheStatus {
     /// Served from the cache.
     Hit,
+    /// Served from the cache although it has expired: the request or a setting accepts that.
+    StaleHit,
+    /// Served from the cache, after the origin has confirmed that it still holds.
+    Revalidated,
     /// Asked of the origin: nothing was stored for the request.
     Miss,
+    /// Asked of the origin: something was stored for the URL, but for other request headers (`Vary`).
+    VaryMiss,
     /// Asked of the origin: what is stored has expired.
     Stale,
     /// Asked of the origin, because the request wished so.
@@ -41,13 +47,18 @@ pub enum CacheStatus {
     Bypass,
     /// Asked of the origin by an identical request that was under way, and read along with it.
     Collapsed,
+    /// Not asked of anybody: the request wanted an answer from the cache, which had none (`only-if-cached`).
+    NotCached,
 }
 
 impl fmt::Display for CacheStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let forward = match self {
-            Self::Hit => return f.write_str("hit"),
+            Self::Hit | Self::StaleHit => return f.write_str("hit"),
+            Self::Revalidated => return f.write_str("hit; fwd=stale; fwd-status=304"),
+            Self::NotCached => return f.write_str("detail=only-if-cached"),
             Self::Miss => Forward::UriMiss,
+            Self::VaryMiss => Forward::VaryMiss,
             Self::Stale => Forward::Stale,
             Self::Refresh => Forward::Request,
             Self::Method => Forward::Method,
@@ -62,6 +73,7 @@ impl From<Forward> for CacheStatus {
     fn from(forward: Forward) -> Self {
         match forward {
             Forward::UriMiss => Self::Miss,
+            Forward::VaryMiss => Self::VaryMiss,
             Forward::Stale => Self::Stale,
             Forward::Request => Self::Refresh,
             Forward::Method => Self::Method,
@@ -86,6 +98,8 @@ pub struct Response {
     pub(super) elapsed: Duration,
     pub(super) cache_status: CacheStatus,
     pub(super) cache_key: Option<String>,
+    /// In the place of the stored ones.
+    pub(super) headers: Option<HeaderMap>,
 }
 
 impl Response {
@@ -110,7 +124,7 @@ impl Response {
     /// of the coded body.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
-        &self.stored.headers
+        self.headers.as_ref().unwrap_or(&self.stored.headers)
     }
 
     /// The body, decoded unless [`decode(false)`](super::RequestBuilder::decode) was asked for.
@@ -239,7 +253,7 @@ impl Response {
     /// Whether it was served from the cache. After redirects this is about the final answer; each hop knows its own.
     #[must_use]
     pub fn from_cache(&self) -> bool {
-        self.cache_status == CacheStatus::Hit
+        matches!(self.cache_status, CacheStatus::Hit | CacheStatus::StaleHit | CacheStatus::Revalidated)
     }
 
     /// How the cache took part.
@@ -269,7 +283,7 @@ impl Response {
     /// Whether the origin confirmed for this request that the stored answer still holds.
     #[must_use]
     pub fn revalidated(&self) -> bool {
-        false
+        self.cache_status == CacheStatus::Revalidated
     }
 
     /// The key under which it is stored, for [`Cache::get`](super::Cache::get) and the like; `None` if it is not.
@@ -299,7 +313,7 @@ impl Response {
         let stored = Arc::unwrap_or_clone(self.stored);
         let mut response = http::Response::new(stored.body.into());
         *response.status_mut() = status;
-        *response.headers_mut() = stored.headers;
+        *response.headers_mut() = self.headers.unwrap_or(stored.headers);
         response
     }
 

@@ -1,33 +1,26 @@
 //! The course of one request through cache and network, redirects included.
 
-use std::{borrow::Cow, io, sync::Arc, time::Instant};
-
-use bytes::Bytes;
-use http::{
-    HeaderName, HeaderValue,
-    header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE},
-};
+use std::time::Instant;
 
 use super::{
     CacheStatus, CachedSession, Response, Timeout, Transport,
-    cache::{Chain, Whose, With},
-    decode,
+    cache::{Chain, Lookup, Marks, Part, Whose, With},
     delivery::Delivery,
-    disabled, redirect,
+    disabled,
     request::{Options, Request},
     settings::Settings,
     share::{Leads, Shared},
-    source::{self, Source, Stored},
-    spool::{Spool, SpoolReader},
+    spool::SpoolReader,
     stream::ResponseStream,
 };
 use crate::{
     Error, ErrorKind, Mode, Result, StoredResponse,
+    entry::Key,
+    log::Version,
     policy::{
-        exchange::{Exchange, First, Forward, Next, Wish},
+        exchange::{Exchange, First, Forward, Next, Reuse, Wish},
         key::{Asked, Identity},
         partition,
-        redact::REDACTED,
     },
     replay,
     store::BodyReader,
@@ -40,7 +33,6 @@ pub(super) struct Course<'a> {
     /// What sends the requests, if it is not that of the session.
     through: Option<&'a dyn Transport>,
     pub(super) wish: Wish,
-    only_if_cached: bool,
     pub(super) timeout: Timeout,
     /// What the request sets of how it is sent.
     pub(super) delivery: Option<Box<Delivery>>,
@@ -49,8 +41,12 @@ pub(super) struct Course<'a> {
     /// Whether the body is to be handed out in pieces.
     pub(super) stream: bool,
     /// The body of what the last look-up found, where it is to be handed out so.
-    reader: Option<Box<dyn BodyReader>>,
+    pub(super) reader: Option<Opened>,
+    /// The requests like this one that others wait for.
     pub(super) leads: Leads,
+    /// Whether it may wait for another that is like it, and how many had ended before the look-up.
+    pub(super) may_share: bool,
+    pub(super) landed: u64,
     pub(super) started: Instant,
     /// Of the URL that was asked; it is carried over to wherever redirects lead.
     pub(super) fragment: Option<String>,
@@ -58,7 +54,12 @@ pub(super) struct Course<'a> {
     pub(super) history: Vec<Response>,
     /// The same as they would be stored: those at the end of the list that may be.
     pub(super) hops: Vec<StoredResponse>,
+    /// The marks of the URLs that were asked of their origins.
+    pub(super) marks: Marks,
 }
+
+/// A stored body that was opened, and of which entry it is.
+type Opened = (Key, Version, Box<dyn BodyReader>);
 
 /// What one hop came to.
 pub(super) enum Step {
@@ -75,6 +76,8 @@ pub(super) struct Hop<'a> {
     pub(super) bare: &'a Request,
     pub(super) asked: Asked,
     pub(super) cached: bool,
+    /// Of a HEAD: what a GET would have been answered with.
+    pub(super) get: Option<Part>,
 }
 
 impl<'a> Course<'a> {
@@ -83,6 +86,7 @@ impl<'a> Course<'a> {
         let wish = Wish {
             expire: options.expire,
             refresh: options.refresh,
+            only_if_cached: options.only_if_cached,
             disabled: options.no_store || disabled::is_disabled(session.id()),
         };
         Self {
@@ -90,7 +94,6 @@ impl<'a> Course<'a> {
             settings,
             through: None,
             wish,
-            only_if_cached: options.only_if_cached,
             timeout: options.timeout.unwrap_or(settings.timeout),
             delivery: options.delivery.clone(),
             limit: options.redirects.unwrap_or(settings.redirects),
@@ -98,10 +101,13 @@ impl<'a> Course<'a> {
             stream: false,
             reader: None,
             leads: Leads::default(),
+            may_share: false,
+            landed: 0,
             started: Instant::now(),
             fragment: None,
             history: Vec::new(),
             hops: Vec::new(),
+            marks: Marks::new(),
         }
     }
 
@@ -143,74 +149,121 @@ impl<'a> Course<'a> {
 
     /// One hop: from the cache with all that follows there, or from the network.
     fn step(&mut self, request: &Request) -> Result<Step> {
-        let mut share = true;
+        self.may_share = true;
         loop {
-            if let Some(step) = self.try_step(request, share)? {
+            if let Some(step) = self.try_step(request)? {
                 return Ok(step);
             }
             // Whoever has waited for another once looks again, and then goes its own way.
-            share = false;
+            self.may_share = false;
         }
     }
 
     /// The same, or `None` if an identical request has ended meanwhile.
-    fn try_step(&mut self, request: &Request, share: bool) -> Result<Option<Step>> {
-        let landed = self.session.flights().landed();
+    fn try_step(&mut self, request: &Request) -> Result<Option<Step>> {
+        self.landed = self.session.flights().landed();
         let bare = request;
         let dressed = self.dress(bare)?;
         let request = &*dressed.request;
         let mut asked = Asked::parsed(request.method.as_str(), &request.url, &request.headers, &request.body)?;
         self.count_credentials(&mut asked, &dressed);
-        let mut hop = Hop { request, bare, asked, cached: true };
+        let mut hop = Hop { request, bare, asked, cached: true, get: None };
         if let Some(key_fn) = &self.settings.key_fn {
             hop.asked.name(&key_fn(request));
         }
         let method = hop.asked.identity.method.clone();
-        let exchange = Exchange::new(&self.settings.rules, self.wish, &method);
-        let forward = match exchange.first() {
-            First::LookUp | First::Send(_) if self.asks_for_less(request) => {
-                hop.cached = false;
-                Forward::Bypass
-            }
-            First::Refuse => return Err(self.refuse(&hop)),
-            First::Send(forward @ (Forward::Bypass | Forward::Method)) => {
-                hop.cached = false;
-                forward
-            }
+        let exchange = Exchange::new(&self.settings.rules, self.wish, &method, request.url.as_str(), &request.headers);
+        match exchange.first() {
+            First::Refuse => return self.refuse(&hop, &exchange).map(Some),
             First::Send(forward) => {
-                hop.cached = self.partition(&mut hop)?;
-                forward
+                hop.cached = false;
+                return self.fetch(&hop, forward, &exchange, None).map(Some);
             }
-            First::LookUp => {
-                hop.cached = self.partition(&mut hop)?;
-                let found = if hop.cached { self.look_up(&hop)? } else { None };
-                let judged = found.as_ref().map(Chain::found);
-                match (exchange.after_lookup(judged, self.session.cache().now()), found) {
-                    (Next::Serve, Some(chain)) => match self.serve(&hop, chain)? {
-                        Some(step) => return Ok(Some(step)),
-                        None => Forward::UriMiss,
-                    },
-                    (Next::Send(forward), _) => forward,
-                    (Next::Serve | Next::Refuse, _) => return Err(self.refuse(&hop)),
+            First::LookUp => {}
+        }
+        hop.cached = self.partition(&mut hop)?;
+        let mut found = Lookup::Nothing;
+        if hop.cached && exchange.is_head() {
+            let get = Identity { method: "GET".to_owned(), ..hop.asked.identity.clone() };
+            found = self.look_up(&hop, &get, &exchange)?;
+            hop.get = match &found {
+                Lookup::Found(chain) if chain.hops.is_empty() => Some(chain.response.clone()),
+                _ => None,
+            };
+        }
+        if hop.cached && !self.is_served(&exchange, &found) {
+            found = self.look_up(&hop, &hop.asked.identity, &exchange)?;
+        }
+        self.decide(&hop, &exchange, found)
+    }
+
+    /// Goes on from what a look-up came to.
+    fn decide(&mut self, hop: &Hop<'_>, exchange: &Exchange<'_>, found: Lookup) -> Result<Option<Step>> {
+        let now = self.session.cache().now();
+        let miss = if matches!(found, Lookup::OtherVariant) { Forward::VaryMiss } else { Forward::UriMiss };
+        let whole = self.is_served(exchange, &found);
+        // A chain is served whole if every part of it may be; else from its first redirect on, each on its own.
+        let found = found.found().map(|chain| if whole { chain } else { chain.cut() });
+        let held = found.as_ref().map(|chain| chain.response.held());
+        let next = if whole { Next::Serve(Reuse::Fresh) } else { exchange.after_lookup(held.as_ref(), now) };
+        let (chain, status) = match (next, found) {
+            (Next::Refuse, _) | (Next::Serve(_) | Next::ServeAndRefresh, None) => {
+                return self.refuse(hop, exchange).map(Some);
+            }
+            (Next::Send(Forward::UriMiss) | Next::Validate(_), None) => return self.ask(hop, miss, exchange, None),
+            (Next::Send(forward), found) => return self.ask(hop, forward, exchange, found.map(|f| (f, false))),
+            (Next::Validate(forward), Some(chain)) => return self.ask(hop, forward, exchange, Some((chain, true))),
+            (Next::Serve(Reuse::Fresh | Reuse::Offline), Some(chain)) => (chain, CacheStatus::Hit),
+            (Next::Serve(Reuse::MaxStale | Reuse::IfError), Some(chain)) => (chain, CacheStatus::StaleHit),
+            (Next::ServeAndRefresh, Some(chain)) => {
+                if !self.settings.read_only {
+                    let options = Options {
+                        timeout: Some(self.timeout),
+                        redirects: Some(self.limit),
+                        decode: Some(self.decode),
+                        expire: self.wish.expire,
+                        delivery: self.delivery.clone(),
+                        ..Options::default()
+                    };
+                    self.session.refresh_behind(hop.bare.clone(), &options, chain.response.key);
                 }
+                (chain, CacheStatus::StaleHit)
             }
         };
-        if self.only_if_cached || self.settings.rules.mode == Mode::Offline {
-            return Err(self.refuse(&hop));
+        match self.serve(hop, exchange, &chain, status)? {
+            Some(step) => Ok(Some(step)),
+            None if self.wish.only_if_cached || self.settings.rules.mode == Mode::Offline => {
+                self.refuse(hop, exchange).map(Some)
+            }
+            None => self.ask(hop, Forward::UriMiss, exchange, None),
         }
-        let shared = if share { self.share(&hop, forward, landed)? } else { Shared::No };
-        match shared {
-            Shared::No => self.fetch(&hop, forward, &exchange).map(Some),
+    }
+
+    /// Asks the origin, or waits for a request like this one that is under way; `None` if that has ended.
+    fn ask(
+        &mut self,
+        hop: &Hop<'_>,
+        forward: Forward,
+        exchange: &Exchange<'_>,
+        stored: Option<(Chain, bool)>,
+    ) -> Result<Option<Step>> {
+        match self.share(hop, forward)? {
+            Shared::No => self.fetch(hop, forward, exchange, stored).map(Some),
             Shared::LookAgain => Ok(None),
             Shared::Answer(step) => Ok(Some(step)),
         }
     }
 
-    /// Whether the answer may be a part, a 304 or a 412: it must not be taken for the whole, nor the other way round.
-    fn asks_for_less(&self, request: &Request) -> bool {
-        const LESS: [HeaderName; 6] =
-            [RANGE, IF_RANGE, IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE];
-        self.settings.rules.mode != Mode::Offline && LESS.iter().any(|name| request.headers.contains_key(name))
+    /// Whether every part of what was found may be served as it is.
+    fn is_served(&self, exchange: &Exchange<'_>, found: &Lookup) -> bool {
+        let Lookup::Found(chain) = found else { return false };
+        let now = self.session.cache().now();
+        let fresh = Next::Serve(Reuse::Fresh);
+        let offline = Next::Serve(Reuse::Offline);
+        chain.parts().all(|part| {
+            let next = exchange.after_lookup(Some(&part.held()), now);
+            next == fresh || next == offline
+        })
     }
 
     /// Whose answer it is to be. `false` keeps the cache out of it.
@@ -231,158 +284,54 @@ impl<'a> Course<'a> {
 
     /// Whether the cache may have to do with a request, so that its body is part of a key.
     fn takes_part(&self, request: &Request) -> bool {
-        let exchange = Exchange::new(&self.settings.rules, self.wish, request.method.as_str());
-        !matches!(exchange.first(), First::Refuse | First::Send(Forward::Bypass | Forward::Method))
+        let (method, url) = (request.method.as_str(), request.url.as_str());
+        let exchange = Exchange::new(&self.settings.rules, self.wish, method, url, &request.headers);
+        !matches!(exchange.first(), First::Refuse | First::Send(_))
     }
 
-    fn look_up(&mut self, hop: &Hop<'_>) -> Result<Option<Chain>> {
-        let whose = if self.settings.rules.mode == Mode::Offline { Whose::Any } else { Whose::Own };
+    fn look_up(&mut self, hop: &Hop<'_>, asked: &Identity, exchange: &Exchange<'_>) -> Result<Lookup> {
+        let whose = match self.settings.rules.mode {
+            Mode::Offline => Whose::Any,
+            Mode::Cache if exchange.by_rfc() => Whose::OwnMarked,
+            Mode::Cache => Whose::Own,
+        };
         let hops_max = self.limit - self.history.len().min(self.limit);
         let with = if self.stream { With::Head } else { With::Body };
-        let (session, asked) = (self.session, &hop.asked.identity);
-        let look = || self.tolerate(session.cache().look_up(asked, hops_max, whose, with)).map(Option::flatten);
+        let cache = self.session.cache();
+        let look = || {
+            let found = cache.look_up(asked, &hop.asked.headers, hops_max, whose, with);
+            Ok(self.tolerate(found)?.unwrap_or(Lookup::Nothing))
+        };
         if !self.stream {
             return look();
         }
-        let found = self.with_body(look)?;
-        Ok(found.map(|(chain, reader)| {
-            self.reader = Some(reader);
-            chain
-        }))
+        let (found, reader) = self.with_body(look)?;
+        self.reader = reader;
+        Ok(found)
     }
 
     /// What a look-up finds, together with its own body: what is written in between must not bring that of another.
-    fn with_body(&self, look: impl Fn() -> Result<Option<Chain>>) -> Result<Option<(Chain, Box<dyn BodyReader>)>> {
+    fn with_body(&self, look: impl Fn() -> Result<Lookup>) -> Result<(Lookup, Option<Opened>)> {
         const LOOKS_MAX: usize = 16;
         let cache = self.session.cache();
         let mut seen = None;
         for _ in 0..LOOKS_MAX {
-            let Some(chain) = look()? else { return Ok(None) };
-            let Some(version) = chain.version else { return Ok(Some((chain, Box::new(io::empty())))) };
-            // It is there still, so that it cannot be read.
-            if seen == Some(version) || cache.is_condemned(chain.key, version) {
-                return Ok(None);
+            let found = look()?;
+            let Lookup::Found(Chain { response: part, .. }) = &found else { return Ok((found, None)) };
+            if part.is_alias {
+                return Ok((found, None));
             }
-            if let Some(reader) = self.tolerate(cache.store().reader(chain.key.as_bytes(), version))?.flatten() {
-                return Ok(Some((chain, reader)));
+            // It is there still, so that it cannot be read.
+            let (key, version) = (part.key, part.version);
+            if seen == Some(version) || cache.is_condemned(key, version) {
+                break;
+            }
+            if let Some(reader) = self.tolerate(cache.store().reader(key.as_bytes(), version))?.flatten() {
+                return Ok((found, Some((key, version, reader))));
             }
             seen = Some(version);
         }
-        Ok(None)
-    }
-
-    /// Hands out what was found. `None` if it is not what is wanted after all.
-    fn serve(&mut self, hop: &Hop<'_>, chain: Chain) -> Result<Option<Step>> {
-        if self.limit > 0
-            && let Some(location) = redirect::location(chain.response.status.as_u16(), &chain.response.headers)
-        {
-            return self.follow_stored(hop, &chain, location);
-        }
-        // Whoever takes the redirect as the answer would go on to a place that the origin never named.
-        if self.settings.rules.mode == Mode::Cache
-            && redirect::location(chain.response.status.as_u16(), &chain.response.headers).is_some_and(is_redacted)
-        {
-            return Ok(None);
-        }
-        let (stored, body) = if self.stream {
-            let Some(body) = self.stored_body(hop, &chain)? else { return Ok(None) };
-            (chain.response, Some(body))
-        } else {
-            match self.as_wished(&chain.response)? {
-                None => return Ok(None),
-                Some(Cow::Borrowed(_)) => (chain.response, None),
-                Some(Cow::Owned(body)) => {
-                    (Arc::new(StoredResponse { body, ..StoredResponse::clone(&chain.response) }), None)
-                }
-            }
-        };
-        let mut response = self.hit(hop, chain.hops.is_empty(), stored);
-        response.cache_key = Some(chain.key.to_hex());
-        response.history.clone_from(&self.history);
-        for (n, stored) in chain.hops.into_iter().enumerate() {
-            response.history.push(self.hit_hop(hop, n == 0, stored));
-        }
-        if self.settings.filter.as_ref().is_some_and(|filter| !filter(&response)) {
-            return Ok(None);
-        }
-        if !self.hops.is_empty() && !self.settings.read_only {
-            self.tolerate(self.session.cache().save_hops(&self.hops, hop.asked.identity.key()))?;
-        }
-        if self.settings.has_jar() {
-            response.history.iter().chain([&response]).for_each(|answer| self.replay_cookies(&answer.stored));
-        }
-        self.session.cache().count_hit();
-        response.elapsed = self.started.elapsed();
-        Ok(Some(Step::Done(Box::new(response), body)))
-    }
-
-    /// The body of what was found, to be read in pieces; `None` if it is not there, or not as it is wished.
-    fn stored_body(&mut self, hop: &Hop<'_>, chain: &Chain) -> Result<Option<SpoolReader>> {
-        let stored = &chain.response;
-        let reader = self.reader.take().filter(|_| source::is_as_wished(stored, self.decode));
-        let Some(reader) = reader else { return Ok(None) };
-        let coding = if self.decode { stored.coding.as_str() } else { "" };
-        let place = Stored { session: self.session.clone(), key: chain.key, version: chain.version };
-        let body = Source::stored(reader, coding, place).map_err(|error| error.with_url(hop.request.shown_url()))?;
-        Ok(Some(Spool::reader(body)))
-    }
-
-    /// Goes on from a stored redirect, the rest of whose chain is not stored with it: the limit is reached, or it was
-    /// an answer of its own when it was stored.
-    fn follow_stored(&mut self, hop: &Hop<'_>, chain: &Chain, location: &HeaderValue) -> Result<Option<Step>> {
-        if self.history.len() + chain.hops.len() >= self.limit {
-            return Err(self.too_many(hop.request));
-        }
-        // Where a credential was taken out it leads elsewhere; in the middle of a chain the request is not known.
-        if is_redacted(location) || !chain.hops.is_empty() {
-            return Ok(None);
-        }
-        let next = redirect::next(hop.bare, chain.response.status.as_u16(), location)
-            .map_err(|error| error.with_url(hop.request.shown_url()))?;
-        let stored = StoredResponse { body: Bytes::new(), ..StoredResponse::clone(&chain.response) };
-        self.hops.push(stored.clone());
-        let response = self.hit_hop(hop, true, Arc::new(stored));
-        self.history.push(response);
-        Ok(Some(Step::Follow(Box::new(next))))
-    }
-
-    /// The body as the request wishes it; `None` if what is stored does not give it: it cannot be decoded, or the
-    /// bytes of the wire are wanted and not stored.
-    fn as_wished<'s>(&self, stored: &'s StoredResponse) -> Result<Option<Cow<'s, Bytes>>> {
-        if self.decode && stored.coding.is_empty() {
-            return Ok(Some(Cow::Borrowed(&stored.body)));
-        }
-        if self.decode {
-            let decoded = decode::decode(&stored.body, &stored.coding, self.settings.max_body, None);
-            return match decoded.map_err(|error| error.with_url(stored.url.clone())) {
-                Ok((body, _)) => Ok(Some(Cow::Owned(body))),
-                Err(error) if self.settings.rules.mode == Mode::Offline => Err(error),
-                Err(error) => {
-                    // The origin may have something better by now, and what it sends takes the place of this.
-                    self.session.report(&error);
-                    Ok(None)
-                }
-            };
-        }
-        let as_on_the_wire = stored.body.is_empty() || stored.coding == decode::coding_of(&stored.headers);
-        Ok(as_on_the_wire.then_some(Cow::Borrowed(&stored.body)))
-    }
-
-    fn hit(&self, hop: &Hop<'_>, url_asked: bool, stored: Arc<StoredResponse>) -> Response {
-        let url = if url_asked { hop.request.url.as_str().to_owned() } else { stored.url.clone() };
-        Response {
-            url: self.with_fragment(url),
-            history: Vec::new(),
-            elapsed: self.started.elapsed(),
-            cache_status: CacheStatus::Hit,
-            cache_key: None,
-            stored,
-        }
-    }
-
-    fn hit_hop(&self, hop: &Hop<'_>, url_asked: bool, stored: Arc<StoredResponse>) -> Response {
-        let cache_key = Identity::of(&stored.request).ok().map(|identity| identity.key().to_hex());
-        Response { cache_key, ..self.hit(hop, url_asked, stored) }
+        Ok((Lookup::Nothing, None))
     }
 
     pub(super) fn with_fragment(&self, mut url: String) -> String {
@@ -411,10 +360,14 @@ impl<'a> Course<'a> {
         })
     }
 
-    /// The error where neither cache nor network may answer.
-    fn refuse(&self, hop: &Hop<'_>) -> Error {
+    /// What comes where neither cache nor network may answer: an error, or what RFC 9111 has a cache answer.
+    pub(super) fn refuse(&self, hop: &Hop<'_>, exchange: &Exchange<'_>) -> Result<Step> {
+        self.session.cache().count_miss();
+        if exchange.wants_504() { Ok(self.gateway_timeout(hop)) } else { Err(self.not_there(hop)) }
+    }
+
+    fn not_there(&self, hop: &Hop<'_>) -> Error {
         let cache = self.session.cache();
-        cache.count_miss();
         let why = match self.settings.rules.mode {
             Mode::Offline if self.wish.disabled => "the session is offline and its cache is disabled for it".to_owned(),
             Mode::Offline => {
@@ -430,9 +383,4 @@ impl<'a> Course<'a> {
             None => error,
         }
     }
-}
-
-/// Whether a credential was taken out of it.
-fn is_redacted(location: &HeaderValue) -> bool {
-    location.as_bytes().windows(REDACTED.len()).any(|part| part == REDACTED.as_bytes())
 }

@@ -58,17 +58,18 @@ impl Leads {
 }
 
 impl Course<'_> {
-    /// Waits for an identical request that is under way, or leads. `landed` is how many had ended before the look-up.
-    pub(super) fn share(&mut self, hop: &Hop<'_>, forward: Forward, landed: u64) -> Result<Shared> {
+    /// Waits for an identical request that is under way, or leads.
+    pub(super) fn share(&mut self, hop: &Hop<'_>, forward: Forward) -> Result<Shared> {
         let stores = hop.cached && !self.settings.read_only;
-        if !(self.settings.single_flight && stores && matches!(forward, Forward::UriMiss | Forward::Stale)) {
+        let waits = self.may_share && matches!(forward, Forward::UriMiss | Forward::VaryMiss | Forward::Stale);
+        if !(self.settings.single_flight && stores && waits) {
             return Ok(Shared::No);
         }
         let flights = self.session.flights();
-        let flight = match flights.join(hop.asked.identity.key()) {
+        let flight = match flights.join(hop.asked.identity.home()) {
             Part::Lead(lead) => {
                 self.leads.add(lead, self.history.is_empty().then(|| hop.request.clone()));
-                return Ok(if flights.landed() == landed { Shared::No } else { Shared::LookAgain });
+                return Ok(if flights.landed() == self.landed { Shared::No } else { Shared::LookAgain });
             }
             Part::Follow(_) if Leading::is_here() => return Ok(Shared::No),
             Part::Follow(flight) => flight,

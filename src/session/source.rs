@@ -5,13 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{CachedSession, decode, flight::Lead, unpack::Unpacked};
-use crate::{
-    Error, ErrorKind, Mode, Result, StoredResponse,
-    entry::Key,
-    log::Version,
-    store::{BodyReader, Stage},
-};
+use super::{CachedSession, cache::Marks, decode, flight::Lead, unpack::Unpacked};
+use crate::{Error, ErrorKind, Mode, Result, StoredResponse, entry::Key, log::Version, store::Stage};
 
 /// A body that is read once, from its beginning to its end.
 pub(super) struct Source {
@@ -51,6 +46,7 @@ pub(super) struct Saving {
     pub(super) stage: Box<dyn Stage>,
     pub(super) hops: Vec<StoredResponse>,
     pub(super) response: StoredResponse,
+    pub(super) marks: Marks,
     /// Others may want the same: they are told when it is stored, or will not be.
     pub(super) lead: Option<Lead>,
 }
@@ -64,7 +60,7 @@ pub(super) struct Stored {
 
 impl Source {
     /// A body from the cache.
-    pub(super) fn stored(reader: Box<dyn BodyReader>, coding: &str, stored: Stored) -> Result<Self> {
+    pub(super) fn stored(reader: impl Read + Send + 'static, coding: &str, stored: Stored) -> Result<Self> {
         Ok(Self { stored: Some(stored), ..Self::of(Unpacked::new(reader, coding)?.0) })
     }
 
@@ -139,8 +135,8 @@ impl Source {
 
     fn finish(&mut self) {
         let Some(saving) = self.saving.take() else { return };
-        let Saving { session, stage, hops, response, lead } = saving;
-        let saved = stage.finish().and_then(|body| session.cache().save_streamed(&hops, &response, &body));
+        let Saving { session, stage, hops, response, marks, lead } = saving;
+        let saved = stage.finish().and_then(|body| session.cache().save_fetched(&hops, &response, Some(&body), &marks));
         session.report_damage();
         match saved {
             Ok(key) => self.key = Some(key),

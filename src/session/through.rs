@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Method;
+use http::{HeaderMap, Method};
 
 use super::{
     CachedSession, ResponseStream, Transport,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Result,
-    policy::exchange::{Exchange, First, Forward, Wish},
+    policy::exchange::{Exchange, First, Wish},
 };
 
 /// More redirects than anybody follows: whoever sends the requests has a limit of its own.
@@ -33,10 +33,11 @@ impl CachedSession {
         self.with_settings(settings)
     }
 
-    /// Whether the cache may have to do with requests of a method.
-    pub(crate) fn takes_part(&self, method: &Method) -> bool {
-        let exchange = Exchange::new(&self.settings().rules, Wish::default(), method.as_str());
-        !matches!(exchange.first(), First::Send(Forward::Bypass | Forward::Method))
+    /// Whether the cache may have to do with a request: whether it may serve it, or has to take note of it.
+    pub(crate) fn takes_part(&self, method: &Method, uri: &http::Uri, headers: &HeaderMap) -> bool {
+        let uri = uri.to_string();
+        let exchange = Exchange::new(&self.settings().rules, Wish::default(), method.as_str(), &uri, headers);
+        !matches!(exchange.first(), First::Send(_)) || exchange.may_invalidate()
     }
 
     /// The answer up to its body, from the cache or by `transport`. The body is handed out as it came from there.

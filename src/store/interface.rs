@@ -1,9 +1,10 @@
 //! The contract of a store.
 
 use crate::{
-    Result,
-    log::{Entry, Head, Staged, Version, Write},
+    Error, ErrorKind, Result,
+    log::{Entry, Head, Staged, Times, Version, Write},
 };
+use bytes::Bytes;
 use std::{fmt, io, ops::ControlFlow, path::Path};
 
 /// Values and aliases under byte keys: what a [`Cache`](crate::Cache) needs of the place where it stores.
@@ -50,6 +51,25 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Default: yes.
     fn is_atomic(&self) -> bool {
         true
+    }
+
+    /// Replaces the head and the times of a value, or of an alias, and leaves its body as it is.
+    ///
+    /// The default writes the body again.
+    ///
+    /// # Errors
+    /// [`Conflict`](crate::ErrorKind::Conflict) if the key is not in the state `expected`; else as
+    /// [`commit`](Store::commit).
+    fn update_head(&self, key: &[u8], expected: Version, head: Bytes, times: Times) -> Result<()> {
+        let Some(entry) = self.entry(key)?.filter(|entry| entry.version == expected) else {
+            return Err(Error::new(ErrorKind::Conflict, "the entry has changed; read it again and retry"));
+        };
+        let key = Bytes::copy_from_slice(key);
+        let write = match entry.alias_to {
+            Some(to) => Write::Alias { key: key.clone(), to, head, times },
+            None => Write::Put { key: key.clone(), head, body: entry.body, times, aux: false },
+        };
+        self.commit(vec![Write::Expect { key, version: Some(expected) }, write])
     }
 
     /// Begins a body that comes piece by piece.

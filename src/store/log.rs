@@ -3,8 +3,9 @@
 use super::{BodyReader, Stage, Store, StoreStats, Visitor};
 use crate::{
     Result,
-    log::{self, Entry, Head, Log, Options, Staged, Version, Write},
+    log::{self, Entry, Head, Log, Options, Staged, Times, Version, Write},
 };
+use bytes::Bytes;
 use std::path::Path;
 
 /// A [`Store`] in one file: what was committed survives the process and a power cut, as [`Log`] promises.
@@ -56,6 +57,10 @@ impl Store for LogStore {
 
     fn commit(&self, writes: Vec<Write>) -> Result<()> {
         self.log.apply(&writes)
+    }
+
+    fn update_head(&self, key: &[u8], expected: Version, head: Bytes, times: Times) -> Result<()> {
+        self.log.update_head(key, expected, head, times)
     }
 
     fn stage(&self) -> Result<Box<dyn Stage>> {

@@ -18,6 +18,7 @@ mod middleware;
 mod offline;
 mod redirects;
 mod requests;
+mod rfc;
 mod settings;
 mod sharing;
 mod streaming;

@@ -3,29 +3,61 @@
 use super::{Cache, plan::STEPS_MAX};
 use crate::{
     Result,
-    entry::{Key, StoredResponse, UrlEntry, decode_response, is_alias_head},
+    entry::{Index, Key, StoredResponse, UrlEntry, Variants, decode_response, is_alias_head},
     log::{Entry, Head, Version},
-    policy::{exchange::Found, key::Identity},
+    policy::{
+        freshness::{Facts, Held},
+        key::{Identity, variant_key},
+        vary::variant,
+    },
 };
 use bytes::Bytes;
-use std::{cmp::Reverse, sync::Arc};
+use http::HeaderMap;
+use std::{cmp::Reverse, ops::Deref, sync::Arc};
 
 /// A stored response and the redirects that led to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Chain {
-    /// Of the response.
-    pub(crate) key: Key,
     /// First asked first; their bodies are empty.
-    pub(crate) hops: Vec<Arc<StoredResponse>>,
-    pub(crate) response: Arc<StoredResponse>,
-    /// Of the entry that holds the body; `None` if it is a redirect, which has none.
-    pub(crate) version: Option<Version>,
+    pub(crate) hops: Vec<Part>,
+    pub(crate) response: Part,
+}
+
+/// One stored response of a chain.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    pub(crate) key: Key,
+    pub(crate) version: Version,
+    decoded: Arc<Decoded>,
+    /// Whether it is a redirect on the way to another response: then it has no body.
+    pub(crate) is_alias: bool,
+    /// Whether it was made invalid since it was stored.
+    pub(crate) invalid: bool,
+}
+
+/// What a look-up came to.
+#[derive(Debug, Clone)]
+pub(crate) enum Lookup {
+    Found(Chain),
+    /// There is something for other request headers.
+    OtherVariant,
+    Nothing,
+}
+
+impl Lookup {
+    pub(crate) fn found(self) -> Option<Chain> {
+        match self {
+            Self::Found(chain) => Some(chain),
+            Self::OtherVariant | Self::Nothing => None,
+        }
+    }
 }
 
 /// A response as it is decoded from an entry, and kept beside it while the store has that in memory.
 #[derive(Debug)]
 struct Decoded {
     response: Arc<StoredResponse>,
+    facts: Facts,
     /// Of the request that it answers; `None` if its URL is not one.
     identity: Option<Identity>,
 }
@@ -39,23 +71,69 @@ impl Decoded {
             return Some(decoded);
         }
         let response = decode_response(&entry.head, entry.body.clone())?;
+        let facts = Facts::of(&response.headers);
         let identity = Identity::of(&response.request).ok();
-        let memory = response.memory() + size_of::<Self>() + identity.as_ref().map_or(0, Identity::memory);
-        let decoded = Arc::new(Self { response: Arc::new(response), identity });
+        let memory =
+            response.memory() + facts.memory() + size_of::<Self>() + identity.as_ref().map_or(0, Identity::memory);
+        let decoded = Arc::new(Self { response: Arc::new(response), facts, identity });
         entry.memo().keep(&decoded, memory);
         Some(decoded)
     }
 
-    fn answers(&self, asked: &Identity) -> bool {
-        asked.matches(&self.response.request, self.identity.as_ref())
+    /// Whether it is what is asked for, as the variant that was chosen.
+    fn answers(&self, asked: &Identity, chosen: Option<[u8; 32]>) -> bool {
+        match chosen {
+            None => asked.matches(&self.response.request, self.identity.as_ref()),
+            variant => {
+                let asked = Identity { variant, ..asked.clone() };
+                asked.matches(&self.response.request, self.identity.as_ref())
+            }
+        }
+    }
+}
+
+impl Part {
+    /// What the policy needs to know of it.
+    pub(crate) fn held(&self) -> Held<'_> {
+        Held { response: &self.decoded.response, facts: &self.decoded.facts, invalid: self.invalid }
+    }
+
+    /// The same entry with the headers that its origin has sent for it since.
+    pub(crate) fn with(&self, response: StoredResponse) -> Self {
+        let facts = Facts::of(&response.headers);
+        let decoded = Decoded { response: Arc::new(response), facts, identity: self.decoded.identity.clone() };
+        Self { decoded: Arc::new(decoded), ..self.clone() }
+    }
+
+    pub(crate) fn response(&self) -> &Arc<StoredResponse> {
+        &self.decoded.response
+    }
+
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        self.decoded.identity.as_ref()
+    }
+}
+
+impl Deref for Part {
+    type Target = StoredResponse;
+
+    fn deref(&self) -> &StoredResponse {
+        &self.decoded.response
     }
 }
 
 impl Chain {
-    /// What the policy needs to know of it.
-    pub(crate) fn found(&self) -> Found {
-        let parts = self.hops.iter().chain([&self.response]);
-        Found { expires: parts.filter_map(|part| part.expires_at()).min() }
+    /// All parts, first asked first.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.hops.iter().chain([&self.response])
+    }
+
+    /// The first redirect alone, as if nothing behind it were stored.
+    pub(crate) fn cut(mut self) -> Self {
+        if self.hops.is_empty() {
+            return self;
+        }
+        Self { response: self.hops.swap_remove(0), hops: Vec::new() }
     }
 }
 
@@ -78,46 +156,66 @@ fn without_body(head: Head) -> Entry {
 pub(crate) enum Whose {
     /// Those of the partition that is asked.
     Own,
+    /// The same, each marked if it was made invalid since it was stored.
+    OwnMarked,
     /// If there is none, the latest of any partition and variant, for replay without the credentials of the recording.
     Any,
 }
 
+/// What stands under a key, or which variant of it.
+struct Chosen {
+    key: Key,
+    entry: Entry,
+    variant: Option<[u8; 32]>,
+}
+
 impl Cache {
-    /// Finds what is stored for a request, expired or not, and follows at most `hops_max` redirects: the response
-    /// of the chain is the redirect itself where that ends.
+    /// Finds what is stored for a request with these headers, expired or not, and follows at most `hops_max` redirects:
+    /// the response of the chain is the redirect itself where that ends.
     ///
     /// What cannot be decoded or answers another request is absent, and counted as an error.
-    pub(crate) fn look_up(&self, asked: &Identity, hops_max: usize, whose: Whose, with: With) -> Result<Option<Chain>> {
-        let own = self.walk(asked.key(), Some(asked), hops_max, with)?;
-        if own.is_some() || whose == Whose::Own {
-            return Ok(own);
-        }
-        for entry in self.latest_first(asked)? {
-            let asked = Identity { partition: entry.partition, variant: entry.variant, ..asked.clone() };
-            let found = self.walk(entry.key, Some(&asked), hops_max, with)?;
-            if found.is_some() {
-                return Ok(found);
+    pub(crate) fn look_up(
+        &self,
+        asked: &Identity,
+        headers: &HeaderMap,
+        hops_max: usize,
+        whose: Whose,
+        with: With,
+    ) -> Result<Lookup> {
+        let own = self.walk(asked.key(), Some((asked, headers)), hops_max, with)?;
+        match (own, whose) {
+            (Lookup::Found(chain), Whose::OwnMarked) => self.marked(chain).map(Lookup::Found),
+            (own @ Lookup::Found(_), _) | (own, Whose::Own | Whose::OwnMarked) => Ok(own),
+            (own, Whose::Any) => {
+                for entry in self.latest_first(asked)? {
+                    let asked = Identity { partition: entry.partition, variant: entry.variant, ..asked.clone() };
+                    let found = self.walk(entry.key, Some((&asked, headers)), hops_max, with)?;
+                    if matches!(found, Lookup::Found(_)) {
+                        return Ok(found);
+                    }
+                }
+                Ok(own)
             }
         }
-        Ok(None)
     }
 
-    /// The chain under a key; `asked` is compared with the request that the first part of it answers.
+    /// The chain under a key; what is asked is compared with the request that the first part of it answers.
     pub(super) fn walk(
         &self,
         key: Key,
-        asked: Option<&Identity>,
+        asked: Option<(&Identity, &HeaderMap)>,
         hops_max: usize,
         with: With,
-    ) -> Result<Option<Chain>> {
+    ) -> Result<Lookup> {
+        let headers = asked.map(|(_, headers)| headers);
+        let mut asked = asked.map(|(identity, _)| identity);
         let mut hops = Vec::new();
-        let (mut key, mut asked) = (key, asked);
+        let mut key = key;
         for _ in 0..STEPS_MAX {
-            let entry = match with {
-                With::Body => self.store().entry(key.as_bytes())?,
-                With::Head => self.store().head(key.as_bytes())?.map(without_body),
+            let Some(entry) = self.read(key, with)? else { return Ok(Lookup::Nothing) };
+            let Some(Chosen { key: chosen, entry, variant }) = self.choose(key, entry, headers, with)? else {
+                return Ok(Lookup::OtherVariant);
             };
-            let Some(entry) = entry else { return Ok(None) };
             let target = entry.alias_to.as_deref().map(Key::from_bytes);
             if let Some(Some(to)) = target
                 && is_alias_head(&entry.head)
@@ -126,24 +224,94 @@ impl Cache {
                 (key, asked) = (to, None);
                 continue;
             }
-            let decoded = Decoded::of(&entry).filter(|found| asked.take().is_none_or(|asked| found.answers(asked)));
+            let decoded =
+                Decoded::of(&entry).filter(|found| asked.take().is_none_or(|asked| found.answers(asked, variant)));
             let Some(decoded) = decoded else {
                 self.count_error();
-                return Ok(None);
+                return Ok(Lookup::Nothing);
             };
-            let response = Arc::clone(&decoded.response);
+            let is_alias = target.is_some();
+            let part = Part { key: chosen, version: entry.version, decoded, is_alias, invalid: false };
             match target {
                 Some(Some(to)) if hops.len() < hops_max => {
-                    hops.push(response);
+                    hops.push(part);
                     key = to;
                 }
-                _ => {
-                    let version = target.is_none().then_some(entry.version);
-                    return Ok(Some(Chain { key, hops, response, version }));
+                _ => return Ok(Lookup::Found(Chain { hops, response: part })),
+            }
+        }
+        Ok(Lookup::Nothing)
+    }
+
+    fn read(&self, key: Key, with: With) -> Result<Option<Entry>> {
+        match with {
+            With::Body => self.store().entry(key.as_bytes()),
+            With::Head => Ok(self.store().head(key.as_bytes())?.map(without_body)),
+        }
+    }
+
+    /// The variant for these headers if there are several, the latest for none.
+    ///
+    /// RFC 9111, 4.1: "If multiple stored responses match, the cache will need to choose one to use. When a nominated request
+    /// header field has a known mechanism for ranking preference [..], that mechanism MAY be used to choose a preferred
+    /// response. If such a mechanism is not available, or leads to equally preferred responses, the most recent response (as
+    /// determined by the Date header field) is chosen".
+    fn choose(&self, key: Key, entry: Entry, headers: Option<&HeaderMap>, with: With) -> Result<Option<Chosen>> {
+        let Some(variants) = variants_of(&entry) else { return Ok(Some(Chosen { key, entry, variant: None })) };
+        let Some(headers) = headers else {
+            let (key, entry) = (variants.latest, self.read(variants.latest, with)?);
+            return Ok(entry.map(|entry| Chosen { key, entry, variant: None }));
+        };
+        let mut best: Option<(Reverse<i64>, Chosen)> = None;
+        for names in variants.sets() {
+            let variant = variant(&names, headers);
+            let key = variant_key(&variants.base, variants.partition.as_ref(), &variant);
+            if let Some(entry) = self.read(key, with)? {
+                let age = Reverse(entry.times.created_ms);
+                if best.as_ref().is_none_or(|(best, _)| age < *best) {
+                    best = Some((age, Chosen { key, entry, variant: Some(variant) }));
                 }
             }
         }
-        Ok(None)
+        Ok(best.map(|(_, chosen)| chosen))
+    }
+
+    /// Tells of each part whether its URL was invalidated since it was stored.
+    fn marked(&self, mut chain: Chain) -> Result<Chain> {
+        for part in chain.hops.iter_mut().chain([&mut chain.response]) {
+            let Some(identity) = part.decoded.identity.as_ref() else { continue };
+            part.invalid = self.is_invalid(identity, part.key)?;
+        }
+        Ok(chain)
+    }
+
+    fn is_invalid(&self, identity: &Identity, key: Key) -> Result<bool> {
+        let root = identity.list_key();
+        let Some(list) = self.url_list(&root)? else { return Ok(false) };
+        if list.mark == 0 {
+            return Ok(false);
+        }
+        let listed = match list.find(key) {
+            None if list.spread => {
+                let page = self.url_list(&crate::entry::page_key(&root, key.page()))?;
+                page.as_ref().and_then(|page| page.find(key)).map(|entry| entry.mark)
+            }
+            listed => listed.map(|entry| entry.mark),
+        };
+        // What the list has no room for may be older than the mark.
+        Ok(listed.is_none_or(|mark| mark < list.mark))
+    }
+
+    /// A record of the list of a URL, decoded once while the store has it in memory.
+    pub(super) fn url_list(&self, key: &[u8]) -> Result<Option<Arc<Index<UrlEntry>>>> {
+        let Some(entry) = self.store().entry(key)? else { return Ok(None) };
+        if let Some(list) = entry.memo().get() {
+            return Ok(Some(list));
+        }
+        let Some(list) = Index::decode(&entry.head) else { return Ok(None) };
+        let list = Arc::new(list);
+        entry.memo().keep(&list, list.memory());
+        Ok(Some(list))
     }
 
     fn latest_first(&self, asked: &Identity) -> Result<Vec<UrlEntry>> {
@@ -157,4 +325,14 @@ impl Cache {
         dated.sort_by_key(|(created, _)| *created);
         Ok(dated.into_iter().map(|(_, entry)| entry).collect())
     }
+}
+
+/// The record that leads to variants, if the entry is one; decoded once while the store has it in memory.
+fn variants_of(entry: &Entry) -> Option<Arc<Variants>> {
+    if let Some(variants) = entry.memo().get() {
+        return Some(variants);
+    }
+    let variants = Arc::new(Variants::decode(&entry.head)?);
+    entry.memo().keep(&variants, entry.head.len() * 4 + size_of::<Variants>());
+    Some(variants)
 }

@@ -84,6 +84,14 @@ impl<T: Item> Lists<T> {
         Ok(self.read(store, root, url)?.index.mark)
     }
 
+    /// Makes all items that are listed now older than what comes.
+    pub(super) fn raise_mark(&mut self, store: &dyn Store, root: &Bytes, url: &str) -> Result<()> {
+        let list = self.read(store, root, url)?;
+        list.index.mark += 1;
+        list.changed = true;
+        Ok(())
+    }
+
     /// The operations that make the changes, if nobody else has changed what was read.
     pub(super) fn finish(self, created_ms: i64, writes: &mut Vec<Write>) -> Result<()> {
         for (key, record) in self.records {

@@ -1,6 +1,10 @@
 //! What goes through the whole cache.
 
-use super::{Cache, chain::With, plan::Plan};
+use super::{
+    Cache,
+    chain::{Lookup, With},
+    plan::Plan,
+};
 use crate::{
     Expire, Result,
     entry::{Key, StoredResponse, decode_response},
@@ -8,7 +12,7 @@ use crate::{
     replay::Recorded,
 };
 use bytes::Bytes;
-use std::{ops::ControlFlow, sync::Arc, vec};
+use std::{ops::ControlFlow, vec};
 
 /// Responses that one batch deletes or changes, so that neither a batch nor the number of syncs grows without bound.
 const BATCH_LEN_MAX: usize = 256;
@@ -32,8 +36,10 @@ impl Iterator for Responses {
     fn next(&mut self) -> Option<Self::Item> {
         for key in self.keys.by_ref() {
             match self.cache.walk(key, None, 0, With::Body) {
-                Ok(Some(chain)) => return Some(Ok((key.to_hex(), Arc::unwrap_or_clone(chain.response)))),
-                Ok(None) => {}
+                Ok(Lookup::Found(chain)) => {
+                    return Some(Ok((key.to_hex(), StoredResponse::clone(&chain.response))));
+                }
+                Ok(Lookup::OtherVariant | Lookup::Nothing) => {}
                 Err(error) => return Some(Err(error)),
             }
         }

@@ -1,11 +1,11 @@
 //! Who gets what, and what happens when the store fails.
 
-use super::{TestClock, asked, at, found, get, on_each, page, response};
+use super::{TestClock, asked, at, find, found, get, on_each, page, response};
 use crate::{
     ErrorKind, Result,
     entry::{Namespace, StoredResponse},
     log::{Clock, Entry, Head, Write},
-    session::cache::{Cache, PartitionBy, Whose, With},
+    session::cache::{Cache, PartitionBy, Whose},
     store::{MemoryStore, Store, StoreStats, Visitor},
 };
 use std::{
@@ -31,13 +31,13 @@ fn nobody_gets_what_another_was_answered() {
         // For replay without credentials, the latest of anybody.
         let later = StoredResponse { created: at(5), ..response(&with("bob"), 200, "bob's") };
         cache.save(&later).unwrap();
-        let any = cache.look_up(&get("http://x.org/"), 30, Whose::Any, With::Body).unwrap().unwrap();
+        let any = find(cache, &get("http://x.org/"), 30, Whose::Any).unwrap();
         assert_eq!(&any.response.bytes()[..], b"bob's");
-        assert!(cache.look_up(&get("http://x.org/?a"), 30, Whose::Any, With::Body).unwrap().is_none());
+        assert!(find(cache, &get("http://x.org/?a"), 30, Whose::Any).is_none());
         // Unless the credentials are at hand: then one's own goes first.
         let mut alice = asked("GET", "http://x.org/", &[("authorization", "alice")]);
         cache.partition_for_replay(&mut alice, &PartitionBy::Credentials).unwrap();
-        let own = cache.look_up(&alice.identity, 30, Whose::Any, With::Body).unwrap().unwrap();
+        let own = find(cache, &alice.identity, 30, Whose::Any).unwrap();
         assert_eq!(&own.response.bytes()[..], b"alice's");
     });
 }

@@ -49,7 +49,7 @@ fn a_key_with_thousands_of_aliases_takes_all_of_them_along() {
         cache.save(&page("http://x.org/login", "login")).unwrap();
         let to = get("http://x.org/login").key();
         for n in 0..1_000 {
-            cache.save_hops(&[hop(&format!("http://x.org/{n}"))], to).unwrap();
+            cache.save_hops(&[hop(&format!("http://x.org/{n}"))], to, &crate::session::cache::Marks::new()).unwrap();
         }
         assert!(cache.delete_url("http://x.org/500").unwrap());
         for n in 0..1_000 {
