@@ -76,6 +76,6 @@ pub use session::CookieJar;
 #[cfg(feature = "session")]
 pub use session::{
     Backend, Body, Cache, CacheDisabled, CacheStats, CacheStatus, CachedSession, CachedSessionBuilder, Chunks,
-    ClientCert, CopyTarget, HopOptions, Lines, Link, Proxies, Proxy, Request, RequestBuilder, Response, ResponseStream,
-    Responses, Retries, Timeout, Transport, Verify, WireBody, multipart,
+    ClientCert, CopyTarget, Counters, HopOptions, Lines, Link, Proxies, Proxy, Request, RequestBuilder, Response,
+    ResponseStream, Responses, Retries, Timeout, Transport, Verify, WireBody, multipart,
 };

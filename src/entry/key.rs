@@ -16,6 +16,8 @@ pub(crate) enum Namespace {
     Target = b't',
     /// The salt of the partitions.
     Salt = b's',
+    /// What the cache has done for its users.
+    Counters = b'c',
 }
 
 /// The key of a response or of a hop: `r` and 32 bytes of a digest. People see it in lower-case hex.

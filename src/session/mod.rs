@@ -47,13 +47,14 @@ mod stream;
 mod text;
 mod through;
 mod tls;
+mod trace;
 mod transport;
 mod unpack;
 
 pub use backend::Backend;
 pub use body::Body;
 pub use builder::CachedSessionBuilder;
-pub use cache::{Cache, CacheStats, Responses};
+pub use cache::{Cache, CacheStats, Counters, Responses};
 #[cfg(feature = "cookies")]
 pub use cookies::CookieJar;
 pub use disabled::CacheDisabled;

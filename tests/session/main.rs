@@ -10,6 +10,7 @@ mod support;
 mod bodies;
 mod caching;
 mod credentials;
+mod diagnosis;
 mod disabled;
 mod failing;
 mod global;
@@ -45,6 +46,11 @@ impl Place {
 
     pub(crate) fn session(&self) -> CachedSession {
         self.builder().build().unwrap()
+    }
+
+    /// Whether there is anything left of it in the next session.
+    pub(crate) fn keeps(&self) -> bool {
+        !matches!(self.backend, Backend::Memory)
     }
 
     pub(crate) fn file(&self) -> std::path::PathBuf {
