@@ -22,6 +22,8 @@
 //!   comes back, [`Cache`] what can be done with the stored responses.
 //! * [`Mode::Offline`] replays a recording and never touches the network.
 //! * [`store::Store`] is the place where responses live, for those who bring their own.
+//! * [`install_cache`] gives a whole process one cache, which [`get`] and the like use; [`middleware()`] puts a cache under
+//!   an agent of ureq that exists already.
 //! * [`log::Log`] is the engine alone, a durable key-value log in one file.
 //!
 //! # In async programs
@@ -34,7 +36,10 @@
 //!
 //! * `session` (default): everything that knows HTTP. Without it, [`log`] builds alone.
 //! * `tls` (default): `https://`, through rustls.
-//! * `gzip` (default): undoes the content codings gzip and deflate.
+//! * `gzip` (default): undoes the content codings gzip and deflate; `brotli`: br; `zstd`: zstd, which can compress stored
+//!   bodies too.
+//! * `tracing`: tells what requests and stores do as events of the target `larder`: at the level DEBUG each request with
+//!   method, redacted URL, status, verdict, reason, key and times, at WARN each failure of the store.
 
 // The examples of the README are tests like all others.
 #[cfg(all(doctest, feature = "session"))]

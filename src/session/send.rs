@@ -42,11 +42,10 @@ pub(super) struct Course<'a> {
     pub(super) stream: bool,
     /// The body of what the last look-up found, where it is to be handed out so.
     pub(super) reader: Option<Opened>,
+    /// Whether the answers of the hops that follow are there already, so that none is looked up.
+    pub(super) ahead: bool,
     /// The requests like this one that others wait for.
     pub(super) leads: Leads,
-    /// Whether it may wait for another that is like it, and how many had ended before the look-up.
-    pub(super) may_share: bool,
-    pub(super) landed: u64,
     pub(super) started: Instant,
     /// Of the URL that was asked; it is carried over to wherever redirects lead.
     pub(super) fragment: Option<String>,
@@ -100,9 +99,8 @@ impl<'a> Course<'a> {
             decode: options.decode.unwrap_or(settings.decode),
             stream: false,
             reader: None,
+            ahead: false,
             leads: Leads::default(),
-            may_share: false,
-            landed: 0,
             started: Instant::now(),
             fragment: None,
             history: Vec::new(),
@@ -114,6 +112,11 @@ impl<'a> Course<'a> {
     /// The same, but that the requests are sent by something else.
     pub(super) fn through(session: &'a CachedSession, options: &Options, transport: &'a dyn Transport) -> Self {
         Self { through: Some(transport), ..Self::new(session, options) }
+    }
+
+    /// Whether what sends the requests has followed a redirect itself by the time that it gives it.
+    pub(super) fn follows_by_itself(&self) -> bool {
+        self.through.is_some()
     }
 
     pub(super) fn transport(&self) -> &'a dyn Transport {
@@ -149,19 +152,19 @@ impl<'a> Course<'a> {
 
     /// One hop: from the cache with all that follows there, or from the network.
     fn step(&mut self, request: &Request) -> Result<Step> {
-        self.may_share = true;
+        self.leads.may_wait = true;
         loop {
             if let Some(step) = self.try_step(request)? {
                 return Ok(step);
             }
             // Whoever has waited for another once looks again, and then goes its own way.
-            self.may_share = false;
+            self.leads.may_wait = false;
         }
     }
 
     /// The same, or `None` if an identical request has ended meanwhile.
     fn try_step(&mut self, request: &Request) -> Result<Option<Step>> {
-        self.landed = self.session.flights().landed();
+        self.leads.landed = self.session.flights().landed();
         let bare = request;
         let dressed = self.dress(bare)?;
         let request = &*dressed.request;
@@ -183,6 +186,9 @@ impl<'a> Course<'a> {
         }
         hop.cached = self.partition(&mut hop)?;
         let mut found = Lookup::Nothing;
+        if hop.cached && self.ahead {
+            return self.fetch(&hop, Forward::UriMiss, &exchange, None).map(Some);
+        }
         if hop.cached && exchange.is_head() {
             let get = Identity { method: "GET".to_owned(), ..hop.asked.identity.clone() };
             found = self.look_up(&hop, &get, &exchange)?;
@@ -215,6 +221,10 @@ impl<'a> Course<'a> {
             (Next::Validate(forward), Some(chain)) => return self.ask(hop, forward, exchange, Some((chain, true))),
             (Next::Serve(Reuse::Fresh | Reuse::Offline), Some(chain)) => (chain, CacheStatus::Hit),
             (Next::Serve(Reuse::MaxStale | Reuse::IfError), Some(chain)) => (chain, CacheStatus::StaleHit),
+            // Behind the caller's back there is nothing but the session's own way to send, which is not wanted then.
+            (Next::ServeAndRefresh, Some(chain)) if self.follows_by_itself() => {
+                return self.ask(hop, Forward::Stale, exchange, Some((chain, true)));
+            }
             (Next::ServeAndRefresh, Some(chain)) => {
                 if !self.settings.read_only {
                     let options = Options {

@@ -33,12 +33,16 @@ pub(super) struct Leads {
     /// The request as it was asked, if the first of them is for that.
     asked: Option<Request>,
     here: Option<Leading>,
+    /// Whether the course may wait for another.
+    pub(super) may_wait: bool,
+    /// How many flights had ended before the look-up.
+    pub(super) landed: u64,
 }
 
 impl Leads {
     /// Ends the wait of all who wait for one of them.
     pub(super) fn release(&mut self) {
-        *self = Self::default();
+        *self = Self { may_wait: self.may_wait, landed: self.landed, ..Self::default() };
     }
 
     fn add(&mut self, lead: Lead, asked: Option<Request>) {
@@ -61,7 +65,7 @@ impl Course<'_> {
     /// Waits for an identical request that is under way, or leads.
     pub(super) fn share(&mut self, hop: &Hop<'_>, forward: Forward) -> Result<Shared> {
         let stores = hop.cached && !self.settings.read_only;
-        let waits = self.may_share && matches!(forward, Forward::UriMiss | Forward::VaryMiss | Forward::Stale);
+        let waits = self.leads.may_wait && matches!(forward, Forward::UriMiss | Forward::VaryMiss | Forward::Stale);
         if !(self.settings.single_flight && stores && waits) {
             return Ok(Shared::No);
         }
@@ -69,7 +73,7 @@ impl Course<'_> {
         let flight = match flights.join(hop.asked.identity.home()) {
             Part::Lead(lead) => {
                 self.leads.add(lead, self.history.is_empty().then(|| hop.request.clone()));
-                return Ok(if flights.landed() == self.landed { Shared::No } else { Shared::LookAgain });
+                return Ok(if flights.landed() == self.leads.landed { Shared::No } else { Shared::LookAgain });
             }
             Part::Follow(_) if Leading::is_here() => return Ok(Shared::No),
             Part::Follow(flight) => flight,
