@@ -5,7 +5,7 @@
                             refused: `NAME: reason` on standard error; exit 2
                             index and walk contradict each other: exit 3
     reader.py --check DIR   compare every DIR/*.larder with its DIR/*.json; exit 1 if one differs
-    reader.py --self-test   check the test values of section 3.2, and hostile files built in memory
+    reader.py --self-test   check the test values of section 3.2, frames, and hostile files built in memory
 
 It reads from the top down: what is printed comes first, then the file header, slots, records, the
 walk, bodies, aliases and the index, and last the checks. A tag such as [R4] names a rule of
@@ -45,6 +45,10 @@ FILE_HEADER = struct.Struct("<10sHIIIQ16sqII")  # 64 bytes, section 5.1
 SLOT = struct.Struct("<QQQQQQQII")  # 64 bytes, section 6
 RECORD = struct.Struct("<4sIIIIBBBBIIIIQ16sQqqQ")  # 96 bytes, section 7
 EXTENT = struct.Struct("<QII")  # 16 bytes, section 8
+FRAME_MAGIC = b"\x28\xb5\x2f\xfd"  # of zstd, RFC 8878
+FRAME_RAW_MAX = 16 << 20  # a body with codec 1 decodes to no more [K5]
+PIECE_MAX = 1 << 20  # a piece of a body with codec 2, stored or decoded [K14]; also the window [K15]
+
 INDEX_PAGE = struct.Struct("<IHHII")  # 16 bytes, then the entries, section 11
 INDEX_ENTRY = struct.Struct("<QQ")  # 16 bytes
 INDEX_SUMMARY = struct.Struct("<QIIQQQQQq")  # 64 bytes, behind the header of the first page
@@ -112,6 +116,8 @@ def describe(file: File, walk: Walk, key: bytes, offset: int) -> Dict[str, Any]:
         "created_ms": record.created_ms,
         "drop_after_ms": record.drop_after_ms,
     }
+    if record.kind == PUT and record.codec in (1, 2):
+        shown["decoded_len"] = None if shown["body"] is None else decoded_len(file, record)
     if record.kind == ALIAS:
         resolved = resolve(file, walk, key)
         shown["to"] = file.read(record.body_at, record.body_len).hex()
@@ -467,6 +473,56 @@ def read_extents(file: File, record: Record) -> Iterator[Tuple[int, int, int]]:
         yield from EXTENT.iter_unpack(piece)
 
 
+# ---- Compressed bodies, [K5] and [K14] to [K15] -------------------------------------------------
+
+
+def decoded_len(file: File, record: Record) -> Optional[int]:
+    """What the frames of a readable body come to, if they are what they must be, else None [J5]."""
+    if record.codec == 1:
+        if record.raw_len > FRAME_RAW_MAX or record.body_len > 2 * FRAME_RAW_MAX:
+            return None
+        frame = b"".join(body_pieces(file, record))
+        return record.raw_len if content_len(frame) == record.raw_len else None
+    if not record.flags & EXTENTS:
+        return None
+    piece_len, total, ended = None, 0, False
+    for offset, length, _ in read_extents(file, record):
+        found = content_len(file.read(offset, length)) if length <= PIECE_MAX else None
+        piece_len = found if piece_len is None else piece_len
+        if found is None or ended or not 1 <= found <= min(PIECE_MAX, piece_len):
+            return None
+        ended = found < piece_len  # only the last one may be shorter
+        total += found
+    return total if total == record.raw_len else None
+
+
+def content_len(data: bytes) -> Optional[int]:
+    """The Frame_Content_Size of data that is one zstd frame by [K15], to the end of its last block."""
+    if data[:4] != FRAME_MAGIC or len(data) < 6:
+        return None
+    descriptor, at = data[4], 5
+    single, checksum = bool(descriptor & 0x20), bool(descriptor & 4)
+    if descriptor & 0b1011:  # a reserved bit, or a dictionary
+        return None
+    window = 0
+    if not single:
+        base = 1 << (10 + (data[at] >> 3))
+        window, at = base + base // 8 * (data[at] & 7), at + 1
+    width = (1 if single else 0, 2, 4, 8)[descriptor >> 6]
+    size = int.from_bytes(data[at:at + width], "little") + (256 if width == 2 else 0)
+    at += width
+    if width == 0 or at > len(data) or max(window, size if single else 0) > PIECE_MAX:
+        return None
+    last = False
+    while not last:
+        header, at = int.from_bytes(data[at:at + 3], "little"), at + 3
+        last, kind, length = bool(header & 1), header >> 1 & 3, header >> 3
+        at += 1 if kind == 1 else length  # RLE blocks hold one byte
+        if kind == 3 or length > 128 << 10 or at > len(data):
+            return None
+    return size if at + 4 * checksum == len(data) else None
+
+
 # ---- Aliases, section 10 ------------------------------------------------------------------------
 
 
@@ -716,6 +772,7 @@ TEST = Header(0x0123456789ABCDEF, bytes(range(16)), 1700000000000, 0x6A3BB2DF)  
 def self_test() -> int:
     test_values()
     test_index()
+    test_frames()
     test_hostile()
     print("self-test passed")
     return 0
@@ -773,6 +830,26 @@ def test_index() -> None:
         slot = build_slot(4096, 1, 16384, 2 * PAGE, covers, 0, 0, end, chain_of(first))
         text, agreed = read_bytes(build_file(slot, first + index + last))
         expect("index", (len(json.loads(text)["entries"]), agreed), (2, agrees))
+
+
+def test_frames() -> None:
+    """What [K15] takes for a frame, and what it does not."""
+    start, raw, rle = FRAME_MAGIC, bytes([0x19, 0, 0]) + b"abc", bytes([0x53, 0, 0]) + b"z"  # last blocks
+    for what, frame, length in (
+        ("raw block", start + b"\x20\x03" + raw, 3),
+        ("run of ten", start + b"\x20\x0a" + rle, 10),
+        ("two blocks", start + b"\x20\x0d" + bytes([0x18, 0, 0]) + b"abc" + rle, 13),
+        ("checksum", start + b"\x24\x03" + raw + bytes(4), 3),
+        ("window, 2 bytes", start + b"\x40\x50" + (300 - 256).to_bytes(2, "little") + rle, 300),
+        ("large window", start + b"\x40\x58" + bytes(2) + rle, None),
+        ("no length", start + b"\x00\x50" + rle, None),
+        ("dictionary", start + b"\x21\x01\x03" + raw, None),
+        ("cut", start + b"\x20\x03" + raw[:-1], None),
+        ("more behind it", start + b"\x20\x03" + raw + b"x", None),
+        ("reserved block", start + b"\x20\x03" + bytes([0x1F, 0, 0]) + b"abc", None),
+        ("no frame", b"abcdefgh", None),
+    ):
+        expect(what, content_len(frame), length)
 
 
 def sealed_page(offset: int, content: bytes) -> bytes:

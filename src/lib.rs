@@ -21,7 +21,8 @@
 //! * [`CachedSession::builder`] has the settings, [`RequestBuilder`] what one request can ask for, [`Response`] what
 //!   comes back, [`Cache`] what can be done with the stored responses.
 //! * [`Mode::Offline`] replays a recording and never touches the network.
-//! * [`store::Store`] is the place where responses live, for those who bring their own.
+//! * [`store::Store`] is the place where responses live, and [`dict::Dict`] the dictionary that one is made of most
+//!   easily, for those who bring their own; both come with their laws as tests.
 //! * [`install_cache`] gives a whole process one cache, which [`get`] and the like use; [`middleware()`] puts a cache under
 //!   an agent of ureq that exists already.
 //! * [`log::Log`] is the engine alone, a durable key-value log in one file.
@@ -38,8 +39,15 @@
 //! * `tls` (default): `https://`, through rustls.
 //! * `gzip` (default): undoes the content codings gzip and deflate; `brotli`: br; `zstd`: zstd, which can compress stored
 //!   bodies too.
+//! * `sqlite`, `redis`, `redis-cluster`, `mongodb`: the [`Backend`]s of these names, and dictionaries ([`dict`]) in the
+//!   same places; SQLite itself is built in.
+//! * `cookies`: a jar of cookies ([RFC 6265](https://www.rfc-editor.org/rfc/rfc6265)).
+//! * `multipart`: forms with files.
+//! * `digest`: digest authentication.
+//! * `socks`: SOCKS proxies.
 //! * `tracing`: tells what requests and stores do as events of the target `larder`: at the level DEBUG each request with
 //!   method, redacted URL, status, verdict, reason, key and times, at WARN each failure of the store.
+//!   It warns of servers that are not verified too.
 
 // The examples of the README are tests like all others.
 #[cfg(all(doctest, feature = "session"))]
@@ -50,6 +58,16 @@ pub mod dict;
 #[cfg(feature = "session")]
 mod entry;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz {
+    //! What the fuzz targets run.
+    #[cfg(feature = "session")]
+    pub use crate::entry::fuzz::head_decode;
+    #[cfg(all(feature = "session", any(feature = "sqlite", feature = "redis", fuzzing)))]
+    pub use crate::entry::pickle::fuzz as pickle_decode;
+    pub use crate::log::fuzz::{open_bytes, open_mutated, ops_with_crash, record_decode};
+}
 #[cfg(feature = "session")]
 mod global;
 pub mod log;
@@ -80,7 +98,8 @@ pub use policy::{Expire, Mode, Staleness};
 pub use session::CookieJar;
 #[cfg(feature = "session")]
 pub use session::{
-    Backend, Body, Cache, CacheDisabled, CacheStats, CacheStatus, CachedSession, CachedSessionBuilder, Chunks,
-    ClientCert, CopyTarget, Counters, HopOptions, Lines, Link, Proxies, Proxy, Request, RequestBuilder, Response,
-    ResponseStream, Responses, Retries, Timeout, Transport, Verify, WireBody, multipart,
+    Backend, Body, Cache, CacheDisabled, CacheHead, CacheStats, CacheStatus, CachedSession, CachedSessionBuilder,
+    Chunks, ClientCert, CopyProgress, CopyReport, CopyTarget, Counters, HopOptions, KeyScheme, Lines, Link, Proxies,
+    Proxy, Request, RequestBuilder, Response, ResponseStream, Responses, Retries, Serializer, Timeout, Transport,
+    Verify, VerifyReport, WireBody, multipart,
 };

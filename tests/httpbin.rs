@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use larder::{Backend, CachedSession, CachedSessionBuilder, Error, ErrorKind, RequestBuilder, Response};
+use larder::{
+    Backend, Body, CachedSession, CachedSessionBuilder, CookieJar, Error, ErrorKind, RequestBuilder, Response, Retries,
+    multipart::Form,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -205,4 +208,69 @@ fn a_delay_over_the_time_out_is_an_error_and_is_not_stored() {
     assert!(started.elapsed() < Duration::from_secs(4));
     assert!(session.cache().is_empty().unwrap());
     get("/delay/1");
+}
+
+#[test]
+#[ignore = "needs httpbin; run by ./test"]
+fn forms_with_files_and_bodies_from_readers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("table.csv");
+    std::fs::write(&path, "a,b").unwrap();
+    let form = || Form::new().text("title", "T").text("title", "U").file("table", &path).file("again", &path);
+    let said: Value = miss_then_hit(|session| session.post(httpbin("/post")).multipart(form())).json().unwrap();
+    assert_eq!(said["form"]["title"], serde_json::json!(["T", "U"]));
+    assert_eq!(said["files"], serde_json::json!({"table": "a,b", "again": "a,b"}));
+    let reader = || Body::reader(std::io::Cursor::new("from a reader"));
+    for body in [reader(), Body::sized_reader(std::io::Cursor::new("from a reader"), 13)] {
+        let session = builder(&folder).allowable_methods(["GET"]).build().unwrap();
+        let said: Value = session.put(httpbin("/put")).body(body).send().unwrap().json().unwrap();
+        assert_eq!(said["data"], "from a reader");
+    }
+    let said: Value = miss_then_hit(|session| session.put(httpbin("/put")).body(reader())).json().unwrap();
+    assert_eq!(said["data"], "from a reader");
+}
+
+#[test]
+#[ignore = "needs httpbin; run by ./test"]
+fn digest_authentication_of_all_kinds() {
+    for qop in ["auth", "auth-int"] {
+        for algorithm in ["MD5", "SHA-256"] {
+            let path = format!("/digest-auth/{qop}/alice/pass/{algorithm}");
+            let said = miss_then_hit(|session| {
+                session.get(httpbin(&path)).cookies([("fake", "fake_value")]).digest_auth("alice", "pass")
+            });
+            assert_eq!(said.status().as_u16(), 200, "{path}");
+            let folder = tempfile::tempdir().unwrap();
+            let wrong = builder(&folder).digest_auth("alice", "wrong").build().unwrap();
+            assert_eq!(wrong.get(httpbin(&path)).send().unwrap().status().as_u16(), 401);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs httpbin; run by ./test"]
+fn a_jar_keeps_what_is_set_and_loses_what_is_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let jar = CookieJar::new();
+    let session = builder(&folder).cookie_jar(jar.clone()).build().unwrap();
+    let said: Value = session.get(httpbin("/cookies/set?a=1&b=2")).send().unwrap().json().unwrap();
+    assert_eq!(said["cookies"], serde_json::json!({"a": "1", "b": "2"}));
+    jar.save(folder.path().join("jar")).unwrap();
+    let said: Value = session.get(httpbin("/cookies/delete?a")).send().unwrap().json().unwrap();
+    assert_eq!(said["cookies"], serde_json::json!({"b": "2"}));
+    let loaded = CookieJar::load(folder.path().join("jar")).unwrap();
+    let again = builder(&folder).cookie_jar(loaded).build().unwrap();
+    let said: Value = again.get(httpbin("/cookies")).cookies([("c", "3")]).send().unwrap().json().unwrap();
+    assert_eq!(said["cookies"], serde_json::json!({"a": "1", "b": "2", "c": "3"}));
+}
+
+#[test]
+#[ignore = "needs httpbin; run by ./test"]
+fn a_status_is_tried_again_until_it_is_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let session = builder(&folder)
+        .retries(Retries::new(20).backoff(Duration::from_millis(1)).wait_max(Duration::from_millis(2)).statuses([503]))
+        .build()
+        .unwrap();
+    assert_eq!(session.get(httpbin("/status/503,200")).send().unwrap().status().as_u16(), 200);
 }

@@ -1,8 +1,11 @@
 //! larder's engine, its peers and a bare append file on the same work in one run. See `README.md`.
 
 mod args;
+mod entries;
+mod goals;
 mod phases;
 mod process;
+mod session;
 mod store;
 mod stores;
 mod table;
@@ -60,7 +63,8 @@ fn compare(words: &[String]) -> Result<()> {
     // Left alone if it holds anything that is not ours.
     let _ = fs::remove_dir(&args.dir);
     println!("Ratios to the bare append, medians of {} rounds, scale {}:\n", args.rounds, args.scale);
-    println!("{}\n\nMedians:\n\n{}", table::ratios(&args.peers, &lines), table::medians(&args.peers, &lines));
+    println!("{}\n\nMedians:\n\n{}\n", table::ratios(&args.peers, &lines), table::medians(&args.peers, &lines));
+    println!("Goals, by these medians:\n\n{}", goals::verdicts(&args.peers, &lines));
     Ok(())
 }
 

@@ -1,7 +1,9 @@
 //! What is measured. Each phase runs in a process of its own, on an empty folder.
 
 use crate::{
+    entries,
     process::Writer,
+    session,
     store::{Peer, Result, Store, Use},
     work::Work,
 };
@@ -43,6 +45,7 @@ pub const PHASES: &[Phase] = &[
     Phase { name: "fast", rows: &[more("fast put", "put/s")], run: fast_puts },
     Phase { name: "batch", rows: &[less("1,000 puts in one durable batch", "ms")], run: batch },
     Phase { name: "get", rows: &[less("get, zipf", "us"), less("get, uniform", "us"), less("miss", "us")], run: gets },
+    Phase { name: "hot", rows: &[less("get of 10 KiB, hot", "us"), less(SESSION_HIT, "us")], run: hot },
     Phase {
         name: "open",
         rows: &[
@@ -70,7 +73,30 @@ pub const PHASES: &[Phase] = &[
         ],
         run: beside,
     },
+    Phase { name: "entries", rows: ENTRIES, run: |bench| entries::run(bench, &[1_000, 10_000, 100_000, 1_000_000]) },
+    Phase { name: "entries7", rows: ENTRIES7, run: |bench| entries::run(bench, &[10_000_000]) },
 ];
+
+/// A phase of minutes, which has to be asked for.
+pub const LONG: &str = "entries7";
+pub const SESSION_HIT: &str = "session.get(..).send(), hit of 10 KiB";
+
+const ENTRIES: &[Row] = &[
+    less("put at 10^3 entries", "us"),
+    less("get at 10^3", "us"),
+    less("memory for each of 10^3", "bytes"),
+    less("put at 10^4 entries", "us"),
+    less("get at 10^4", "us"),
+    less("memory for each of 10^4", "bytes"),
+    less("put at 10^5 entries", "us"),
+    less("get at 10^5", "us"),
+    less("memory for each of 10^5", "bytes"),
+    less("put at 10^6 entries", "us"),
+    less("get at 10^6", "us"),
+    less("memory for each of 10^6", "bytes"),
+];
+const ENTRIES7: &[Row] =
+    &[less("put at 10^7 entries", "us"), less("get at 10^7", "us"), less("memory for each of 10^7", "bytes")];
 
 /// One engine in one folder.
 pub struct Bench {
@@ -167,6 +193,22 @@ fn gets(bench: &Bench) -> Result<Vec<f64>> {
         }
     }
     Ok(vec![zipf, uniform, 1e6 / per_second(absent.len(), started)])
+}
+
+/// Reads of what was read a moment ago; of larder also through a session.
+fn hot(bench: &Bench) -> Result<Vec<f64>> {
+    const KEYS: usize = 200;
+    let work = Work::of_len(KEYS, 10 << 10);
+    bench.load(&work)?;
+    let store = bench.open(Use::Durable)?;
+    let order: Vec<usize> = (0..bench.count(400_000)).map(|i| i % KEYS).collect();
+    micros_per_get(&*store, &work, &order[..order.len().min(4 * KEYS)])?;
+    let mut values = vec![micros_per_get(&*store, &work, &order)?];
+    if bench.peer.name.starts_with("larder") {
+        let tier = if bench.peer.name == "larder" { 32 << 20 } else { 0 };
+        values.push(session::micros_per_hit(&bench.folder, tier, bench.count(100_000))?);
+    }
+    Ok(values)
 }
 
 /// The loop that all reads are measured with. It touches both ends of each body, and gives up on the rest of the order

@@ -51,7 +51,21 @@ pub struct Peer {
 /// All engines, in the order of the columns. Ratios are to the first.
 pub const PEERS: &[Peer] = &[
     Peer { name: "raw", package: None, open: stores::raw::open, cannot: &[] },
+    // The limit of a format in which the file's size is not the end of the log.
+    Peer {
+        name: "raw-pre",
+        package: None,
+        open: stores::raw::open_zero_filled,
+        cannot: &["fast", "get", "hot", "open", "space", "beside", "entries", "entries7"],
+    },
     Peer { name: "larder", package: Some("larder"), open: stores::larder::open, cannot: &[] },
+    // Writes do not know of the tier.
+    Peer {
+        name: "larder-0",
+        package: Some("larder"),
+        open: stores::larder::open_without_tier,
+        cannot: &["durable1", "durable8", "fast", "batch", "open", "space"],
+    },
     Peer { name: "redb", package: Some("redb"), open: stores::redb::open, cannot: &[] },
     // It lets no second process in.
     Peer { name: "fjall", package: Some("fjall"), open: stores::fjall::open, cannot: &["beside"] },
@@ -65,6 +79,6 @@ pub const PEERS: &[Peer] = &[
         name: "cacache",
         package: Some("cacache"),
         open: stores::cacache::open,
-        cannot: &["durable1", "durable8", "batch", "open"],
+        cannot: &["durable1", "durable8", "batch", "open", "entries", "entries7"],
     },
 ];

@@ -42,7 +42,7 @@ fn print(peers: &[&Peer], lines: &[Line], cells: impl Fn(&Line) -> (String, Vec<
     text
 }
 
-fn median(values: &[f64]) -> Option<f64> {
+pub fn median(values: &[f64]) -> Option<f64> {
     let mut values = values.to_vec();
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied()

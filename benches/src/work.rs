@@ -57,7 +57,12 @@ impl Work {
 
     /// Bodies of 1 KiB.
     pub fn small(count: usize) -> Self {
-        Self::new(count, |_| 1024)
+        Self::of_len(count, 1024)
+    }
+
+    /// Bodies of one length.
+    pub fn of_len(count: usize, len: usize) -> Self {
+        Self::new(count, |_| len)
     }
 
     fn new(count: usize, len: impl Fn(&mut Random) -> usize) -> Self {

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| larder::log::fuzz::record_decode(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| larder::fuzz::record_decode(data));

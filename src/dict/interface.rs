@@ -1,7 +1,7 @@
 //! The contract of a dictionary.
 
 use crate::Result;
-#[cfg(any(feature = "sqlite", feature = "redis"))]
+#[cfg(any(feature = "sqlite", feature = "redis", feature = "mongodb"))]
 use crate::{Error, ErrorKind};
 use bytes::Bytes;
 use std::{
@@ -383,7 +383,7 @@ impl<D: Dict + ?Sized> Dict for Arc<D> {
 }
 
 /// Refuses values that the dict cannot take, before anything is changed.
-#[cfg(any(feature = "sqlite", feature = "redis"))]
+#[cfg(any(feature = "sqlite", feature = "redis", feature = "mongodb"))]
 pub(super) fn check_sizes(changes: &[Change<'_>], max: u64, whose: &str) -> Result<()> {
     let too_large = |change: &Change<'_>| matches!(change.new, New::Put { value, .. } if value.len() as u64 > max);
     if changes.iter().any(too_large) {

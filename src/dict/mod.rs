@@ -7,6 +7,12 @@ pub mod contract;
 mod interface;
 mod log;
 mod memory;
+#[cfg(feature = "mongodb")]
+mod mongo;
+#[cfg(any(feature = "redis", feature = "mongodb"))]
+mod patience;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "session")]
@@ -15,6 +21,12 @@ mod typed;
 pub use interface::{Change, Dict, DictSize, Expected, Items, New};
 pub use log::LogDict;
 pub use memory::MemoryDict;
+#[cfg(feature = "mongodb")]
+pub use mongo::{MongoConnections, MongoDict, MongoOptions};
+#[cfg(feature = "redis")]
+pub(crate) use redis::RedisStrings;
+#[cfg(feature = "redis")]
+pub use redis::{RedisConnections, RedisDict, RedisOptions};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteConnection, SqliteDict, SqliteOptions};
 #[cfg(feature = "session")]

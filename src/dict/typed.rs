@@ -5,7 +5,7 @@ use crate::{Error, ErrorKind, Result};
 use bincode::config::{self, Config};
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
-use std::{fmt, marker::PhantomData, time::SystemTime};
+use std::{fmt, marker::PhantomData, sync::Arc, time::SystemTime};
 
 /// What decoding may allocate: a hostile length in a value must not take the memory of the machine.
 const DECODED_MAX: usize = 1 << 30;
@@ -24,7 +24,7 @@ const DECODED_MAX: usize = 1 << 30;
 /// assert_eq!(squares.len()?, 1);
 /// # Ok::<(), larder::Error>(())
 /// ```
-pub struct Typed<K, V, D> {
+pub struct Typed<K, V, D = Arc<dyn Dict>> {
     dict: D,
     types: PhantomData<fn(K) -> V>,
 }

@@ -26,6 +26,10 @@ const VERSION_VALIDATED: u8 = 2;
 /// The head of a record that leads to the variants of a response.
 pub(super) const VERSION_VARIANTS: u8 = 3;
 
+/// Of a head that has the body of the request behind it. It never gets into a file: stores that keep responses in the
+/// form of others take it apart.
+const WITH_BODY: u8 = 0x80;
+
 const CONFIG: bincode::config::Configuration<
     bincode::config::LittleEndian,
     bincode::config::Varint,
@@ -62,38 +66,50 @@ pub(crate) fn is_alias_head(head: &[u8]) -> bool {
 
 /// The head of a response: everything but its body. Fails with `TooLarge` if headers and URLs exceed 1 MiB.
 pub(crate) fn encode_response(response: &StoredResponse) -> Result<Bytes> {
-    let request = &response.request;
-    let head = HeadV1 {
-        status: response.status.as_u16(),
-        reason: &response.reason,
-        headers: list(&response.headers),
-        url: &response.url,
-        method: &request.method,
-        request_url: &request.url,
-        request_headers: list(&request.headers),
-        body_digest: request.body_digest,
-        partition: request.partition,
-        variant: request.variant,
-        name: request.name,
-        created_ms: to_ms(response.created),
-        expires_ms: response.expires.map(to_ms),
-        elapsed_us: u64::try_from(response.elapsed.as_micros()).unwrap_or(u64::MAX),
-        coding: &response.coding,
-    };
-    match response.validated {
-        None => encode(&head),
-        Some(validated) => encode_as(VERSION_VALIDATED, &(head, to_ms(validated))),
+    let head = HeadV1::of(response);
+    match (&response.request.body, response.validated) {
+        (Some(body), _) => encode(WITH_BODY, &(head, &body[..])),
+        (None, Some(validated)) => encode(VERSION_VALIDATED, &(head, to_ms(validated))),
+        (None, None) => encode(VERSION, &head),
+    }
+}
+
+impl<'a> HeadV1<'a> {
+    fn of(response: &'a StoredResponse) -> Self {
+        let request = &response.request;
+        Self {
+            status: response.status.as_u16(),
+            reason: &response.reason,
+            headers: list(&response.headers),
+            url: &response.url,
+            method: &request.method,
+            request_url: &request.url,
+            request_headers: list(&request.headers),
+            body_digest: request.body_digest,
+            partition: request.partition,
+            variant: request.variant,
+            name: request.name,
+            created_ms: to_ms(response.created),
+            expires_ms: response.expires.map(to_ms),
+            elapsed_us: u64::try_from(response.elapsed.as_micros()).unwrap_or(u64::MAX),
+            coding: &response.coding,
+        }
     }
 }
 
 /// The response of a head and a body. `None` if the head is of another version or damaged: the caller takes it as
 /// absent, and what is fetched next replaces it.
 pub(crate) fn decode_response(head: &[u8], body: Bytes) -> Option<StoredResponse> {
-    let (head, validated_ms) = match head.first() {
-        Some(&VERSION_VALIDATED) => {
-            decode_as::<(HeadV1<'_>, i64)>(VERSION_VALIDATED, head).map(|(h, ms)| (h, Some(ms)))?
+    let (head, request_body, validated_ms) = match head.first() {
+        Some(&WITH_BODY) => {
+            let (head, body): (HeadV1<'_>, &[u8]) = decode(WITH_BODY, head)?;
+            (head, Some(Bytes::copy_from_slice(body)), None)
         }
-        _ => (decode::<HeadV1<'_>>(head)?, None),
+        Some(&VERSION_VALIDATED) => {
+            let (head, validated_ms): (HeadV1<'_>, i64) = decode(VERSION_VALIDATED, head)?;
+            (head, None, Some(validated_ms))
+        }
+        _ => (decode(VERSION, head)?, None, None),
     };
     Some(StoredResponse {
         status: StatusCode::from_u16(head.status).ok()?,
@@ -108,6 +124,7 @@ pub(crate) fn decode_response(head: &[u8], body: Bytes) -> Option<StoredResponse
             partition: head.partition,
             variant: head.variant,
             name: head.name,
+            body: request_body,
         },
         created: from_ms(head.created_ms),
         validated: validated_ms.map(from_ms),
@@ -119,11 +136,16 @@ pub(crate) fn decode_response(head: &[u8], body: Bytes) -> Option<StoredResponse
 }
 
 /// A version byte and the value.
-pub(super) fn encode(value: &impl Serialize) -> Result<Bytes> {
-    encode_as(VERSION, value)
+pub(super) fn encode_v1(value: &impl Serialize) -> Result<Bytes> {
+    encode(VERSION, value)
 }
 
-pub(super) fn encode_as(version: u8, value: &impl Serialize) -> Result<Bytes> {
+/// The value, if the version is ours and the bytes are it and nothing else.
+pub(super) fn decode_v1<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+    decode(VERSION, bytes)
+}
+
+pub(super) fn encode(version: u8, value: &impl Serialize) -> Result<Bytes> {
     let mut bytes = vec![version];
     bincode::serde::encode_into_std_write(value, &mut bytes, CONFIG).map_err(|error| {
         Error::new(ErrorKind::InvalidInput, "cannot encode the head of a response").with_source(error)
@@ -135,13 +157,8 @@ pub(super) fn encode_as(version: u8, value: &impl Serialize) -> Result<Bytes> {
     Ok(bytes.into())
 }
 
-/// The value, if the version is ours and the bytes are it and nothing else.
-pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
-    decode_as(VERSION, bytes)
-}
-
-pub(super) fn decode_as<'a, T: Deserialize<'a>>(version: u8, bytes: &'a [u8]) -> Option<T> {
-    let (_, rest) = bytes.split_first().filter(|(first, _)| **first == version)?;
+pub(super) fn decode<'a, T: Deserialize<'a>>(version: u8, bytes: &'a [u8]) -> Option<T> {
+    let rest = bytes.split_first().filter(|(first, _)| **first == version).map(|(_, rest)| rest)?;
     let (value, read) = bincode::serde::borrow_decode_from_slice(rest, CONFIG).ok()?;
     (read == rest.len()).then_some(value)
 }

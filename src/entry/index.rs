@@ -5,7 +5,7 @@
 //! partitions a URL has, and no head exceeds what the engine takes.
 
 use super::{
-    codec::{decode, encode},
+    codec::{decode_v1, encode_v1},
     key::Key,
 };
 use crate::Result;
@@ -66,12 +66,12 @@ impl<T: Item> Index<T> {
     }
 
     pub(crate) fn encode(&self) -> Result<Bytes> {
-        encode(self)
+        encode_v1(self)
     }
 
     /// `None` if the bytes are of another version or damaged; the caller begins a new list.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        decode(bytes)
+        decode_v1(bytes)
     }
 
     /// Whether the record says nothing that its absence would not say.

@@ -20,6 +20,35 @@ pub(crate) enum Namespace {
     Counters = b'c',
 }
 
+/// What stands behind the 8 bytes of a key of requests-cache and the step in a redirect chain, where a digest has its
+/// last bytes.
+const FOREIGN: &[u8; 23] = b"key of requests-cache 1";
+
+/// A key of requests-cache in the place of a digest.
+pub(crate) fn foreign(key: [u8; 8], step: u8) -> [u8; 32] {
+    let mut digest = [0; 32];
+    digest[..8].copy_from_slice(&key);
+    digest[8] = step;
+    digest[9..].copy_from_slice(FOREIGN);
+    digest
+}
+
+/// The key of requests-cache and the step, if that is what is in the place of a digest.
+pub(crate) fn as_foreign(digest: &[u8; 32]) -> Option<([u8; 8], u8)> {
+    let (key, rest) = digest.split_first_chunk()?;
+    (rest[1..] == FOREIGN[..]).then_some((*key, rest[0]))
+}
+
+#[cfg(any(feature = "sqlite", feature = "redis"))]
+pub(super) fn foreign_hex(digest: &[u8; 32]) -> Option<String> {
+    as_foreign(digest).map(|(key, _)| hex(&key))
+}
+
+/// The first step under a key of requests-cache in hex.
+pub(crate) fn foreign_digest(text: &str) -> Option<[u8; 32]> {
+    unhex(text).map(|key| foreign(key, 0))
+}
+
 /// The key of a response or of a hop: `r` and 32 bytes of a digest. People see it in lower-case hex.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "[u8; 32]", into = "[u8; 32]")]
@@ -42,21 +71,17 @@ impl Key {
 
     /// Reads the hex form; upper case counts as well.
     pub(crate) fn from_hex(text: &str) -> Option<Self> {
-        let text = text.as_bytes();
-        if text.len() != 2 * Self::LEN {
-            return None;
-        }
-        let mut bytes = [0; Self::LEN];
-        for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-            *byte = hex_digit(pair[0])? << 4 | hex_digit(pair[1])?;
-        }
-        Self::from_bytes(&bytes)
+        Self::from_bytes(&unhex::<{ Self::LEN }>(text)?)
     }
 
+    /// A key of requests-cache is shown as it is there.
     pub(crate) fn to_hex(self) -> String {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+        self.foreign().map_or_else(|| hex(&self.0), |(key, _)| hex(&key))
+    }
+
+    /// The key of requests-cache that it stands for, and the step in the redirects that are stored under it.
+    pub(crate) fn foreign(&self) -> Option<([u8; 8], u8)> {
+        as_foreign(&(*self).into())
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -108,6 +133,24 @@ impl fmt::Debug for Key {
     }
 }
 
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let text = text.as_bytes();
+    if text.len() != 2 * N {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        *byte = hex_digit(pair[0])? << 4 | hex_digit(pair[1])?;
+    }
+    Some(bytes)
+}
+
 fn hex_digit(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
@@ -123,6 +166,18 @@ mod tests {
         assert_eq!(hex, format!("72{}", "a5".repeat(32)));
         assert_eq!(Key::from_hex(&hex), Some(key));
         assert_eq!(Key::from_hex(&hex.to_uppercase()), Some(key));
+    }
+
+    #[test]
+    fn a_key_of_requests_cache_is_shown_as_it_is_there() {
+        let digest = foreign_digest("2C9aee55ad5927ee").unwrap();
+        assert_eq!(Key::from_digest(digest).to_hex(), "2c9aee55ad5927ee");
+        let (key, _) = as_foreign(&digest).unwrap();
+        let third = Key::from_digest(foreign(key, 3));
+        assert_eq!((third.to_hex().as_str(), third.foreign()), ("2c9aee55ad5927ee", Some((key, 3))));
+        assert_eq!(Key::from_bytes(third.as_bytes()), Some(third));
+        assert_eq!(Key::from_digest([7; 32]).foreign(), None);
+        assert_eq!(foreign_digest("2c9aee55ad5927e"), None);
     }
 
     #[test]

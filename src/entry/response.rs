@@ -21,6 +21,9 @@ pub struct StoredRequest {
     pub(crate) variant: Option<[u8; 32]>,
     /// Of the text that a `key_fn` gave: then it is the key, and method, URL and body are not.
     pub(crate) name: Option<[u8; 32]>,
+    /// The body, redacted and normalised, where the form in which a response is stored has a place for it: the
+    /// documents of requests-cache have.
+    pub(crate) body: Option<Bytes>,
 }
 
 impl StoredRequest {
@@ -196,6 +199,22 @@ impl StoredResponse {
     /// Whether it is expired at `now`: from the very moment of `expires_at` on.
     pub fn is_expired(&self, now: SystemTime) -> bool {
         self.expires.is_some_and(|expires| now >= expires)
+    }
+
+    /// How long ago it was received; nothing if that is in the future.
+    pub fn age(&self, now: SystemTime) -> Duration {
+        now.duration_since(self.created).unwrap_or_default()
+    }
+
+    /// The host of its URL, in lower case and without port; empty if the URL has none.
+    pub fn host(&self) -> &str {
+        let authority =
+            self.url.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or(rest));
+        let end = match authority.rfind(']') {
+            Some(end) => end + 1,
+            None => authority.find(':').unwrap_or(authority.len()),
+        };
+        authority.get(..end).unwrap_or_default()
     }
 
     /// How long the origin took to answer.

@@ -5,7 +5,7 @@
 //! the number of variants.
 
 use super::{
-    codec::{VERSION_VARIANTS, decode_as, encode_as},
+    codec::{VERSION_VARIANTS, decode, encode},
     key::Key,
 };
 use crate::Result;
@@ -47,11 +47,11 @@ impl Variants {
     }
 
     pub(crate) fn encode(&self) -> Result<Bytes> {
-        encode_as(VERSION_VARIANTS, self)
+        encode(VERSION_VARIANTS, self)
     }
 
     /// `None` if the head is that of something else, or damaged.
     pub(crate) fn decode(head: &[u8]) -> Option<Self> {
-        decode_as(VERSION_VARIANTS, head)
+        decode(VERSION_VARIANTS, head)
     }
 }

@@ -6,8 +6,8 @@ use super::{
     fields::crc32,
     generation::{Generation, folder_of},
     layout::{
-        BODY_MAX, FILE_MAX, FLAG_AUX, FLAG_EXTENTS, FLAG_MORE, HEAD_MAX, INLINE_BODY_MAX, KEY_MAX, RECORD_ALIGN,
-        RECORD_HEADER_LEN, align_up,
+        BODY_MAX, CODEC_FRAME, EXTENT_LEN, FILE_MAX, FLAG_AUX, FLAG_EXTENTS, FLAG_MORE, FLAG_SKIPPABLE, HEAD_MAX,
+        INLINE_BODY_MAX, KEY_MAX, RECORD_ALIGN, RECORD_HEADER_LEN, align_up,
     },
     lock::WriteGuard,
     plant::{Bug, planted},
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{Error, ErrorKind, Result};
 use std::{
+    borrow::Cow,
     collections::HashMap,
     io::{self, IoSlice},
     path::Path,
@@ -33,8 +34,31 @@ pub(super) struct Draft<'a> {
     header: RecordHeader,
     key: &'a [u8],
     head: &'a [u8],
-    /// The body, the table of extents, or an alias's target.
-    body: &'a [u8],
+    /// The body as stored, the table of extents, or an alias's target.
+    body: Cow<'a, [u8]>,
+}
+
+/// What a value's record gets as its body part.
+#[derive(Debug)]
+pub(super) enum Payload<'a> {
+    AsIs(&'a [u8]),
+    /// One zstd frame.
+    Frame {
+        frame: Vec<u8>,
+        raw_len: u64,
+    },
+    /// Chunks that are in the file.
+    Chunks(Table),
+}
+
+/// Names the chunks of a body.
+#[derive(Debug, Clone)]
+pub(super) struct Table {
+    pub(super) extents: Vec<u8>,
+    pub(super) codec: u8,
+    /// As stored, and decoded.
+    pub(super) body_len: u64,
+    pub(super) raw_len: u64,
 }
 
 /// One step of a batch.
@@ -45,15 +69,12 @@ pub(super) enum Step<'a> {
 }
 
 impl<'a> Step<'a> {
-    /// `table` names the chunks of a staged body that is not in memory.
-    pub(super) fn of(write: &'a Write, table: Option<&'a [u8]>) -> Result<Self> {
+    /// `payload` is the body of a value.
+    pub(super) fn of(write: &'a Write, payload: Payload<'a>) -> Result<Self> {
         Ok(match write {
-            Write::PutStaged { key, head, body, times, aux } => Self::Write(match (body.as_bytes(), table) {
-                (_, Some(table)) => Draft::of_chunks(key, head, table, body.len(), *times, *aux)?,
-                (Some(bytes), None) => Draft::put(key, head, bytes, *times, *aux)?,
-                (None, None) => return Err(Error::new(ErrorKind::InvalidInput, "the staged body is of no file")),
-            }),
-            Write::Put { key, head, body, times, aux } => Self::Write(Draft::put(key, head, body, *times, *aux)?),
+            Write::Put { key, head, times, aux, .. } | Write::PutStaged { key, head, times, aux, .. } => {
+                Self::Write(Draft::put(key, head, payload, *times, *aux)?)
+            }
             Write::Alias { key, to, head, times } => Self::Write(Draft::alias(key, to, head, *times)?),
             Write::Delete { key } => Self::Write(Draft::delete(key)?),
             Write::Expect { key, version } => Self::Expect(key, *version),
@@ -62,13 +83,26 @@ impl<'a> Step<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn put(key: &'a [u8], head: &'a [u8], body: &'a [u8], times: Times, aux: bool) -> Result<Self> {
+    pub(super) fn put(key: &'a [u8], head: &'a [u8], body: Payload<'a>, times: Times, aux: bool) -> Result<Self> {
+        let mut header = RecordHeader::new(Kind::Put);
+        header.flags = if aux { FLAG_AUX } else { 0 };
+        let body = match body {
+            Payload::AsIs(bytes) => {
+                header.raw_len = bytes.len() as u64;
+                Cow::Borrowed(bytes)
+            }
+            Payload::Frame { frame, raw_len } => {
+                (header.codec, header.raw_len) = (CODEC_FRAME, raw_len);
+                Cow::Owned(frame)
+            }
+            Payload::Chunks(table) => {
+                (header.codec, header.raw_len, header.body_len) = (table.codec, table.raw_len, table.body_len);
+                return Self::behind(header, key, head, Cow::Owned(table.extents), times);
+            }
+        };
         if body.len() as u64 > INLINE_BODY_MAX {
             return Err(Error::new(ErrorKind::TooLarge, "a body is longer than 2 GiB less 64 KiB"));
         }
-        let mut header = RecordHeader::new(Kind::Put);
-        header.flags = if aux { FLAG_AUX } else { 0 };
-        header.raw_len = body.len() as u64;
         header.body_len = body.len() as u64;
         Self::with_times(header, key, head, body, times)
     }
@@ -82,26 +116,23 @@ impl<'a> Draft<'a> {
         times: Times,
     ) -> Result<Self> {
         let mut header = RecordHeader::new(Kind::Put);
-        header.flags = FLAG_EXTENTS | from.flags & FLAG_AUX;
+        header.flags = from.flags & FLAG_AUX;
         (header.codec, header.raw_len, header.body_len) = (from.codec, from.raw_len, from.body_len);
-        header.extent_count = u32::try_from(table.len() / super::layout::EXTENT_LEN).unwrap_or(u32::MAX);
-        debug_assert!(header.body_len <= BODY_MAX);
-        Self::with_times(header, key, head, table, times)
+        Self::behind(header, key, head, Cow::Borrowed(table), times)
     }
 
-    /// A value whose body is in chunks that `table` names.
-    pub(super) fn of_chunks(
+    /// A value whose body stands elsewhere in the file.
+    fn behind(
+        mut header: RecordHeader,
         key: &'a [u8],
         head: &'a [u8],
-        table: &'a [u8],
-        len: u64,
+        table: Cow<'a, [u8]>,
         times: Times,
-        aux: bool,
     ) -> Result<Self> {
-        let mut from = RecordHeader::new(Kind::Put);
-        from.flags = if aux { FLAG_AUX } else { 0 };
-        (from.body_len, from.raw_len) = (len, len);
-        Self::repointed(&from, key, head, table, times)
+        header.flags |= FLAG_EXTENTS;
+        header.extent_count = u32::try_from(table.len() / EXTENT_LEN).unwrap_or(u32::MAX);
+        debug_assert!(header.body_len <= BODY_MAX);
+        Self::with_times(header, key, head, table, times)
     }
 
     /// A piece of a body, for a value that will name it.
@@ -109,7 +140,7 @@ impl<'a> Draft<'a> {
         let mut header = RecordHeader::new(Kind::Chunk);
         header.body_len = body.len() as u64;
         header.body_crc = crc32(&[body]);
-        Self { header, key: &[], head: &[], body }
+        Self { header, key: &[], head: &[], body: Cow::Borrowed(body) }
     }
 
     pub(super) fn body_crc(&self) -> u32 {
@@ -120,34 +151,40 @@ impl<'a> Draft<'a> {
         check_key(to)?;
         let mut header = RecordHeader::new(Kind::Alias);
         header.body_len = to.len() as u64;
-        Self::with_times(header, key, head, to, times)
+        Self::with_times(header, key, head, Cow::Borrowed(to), times)
     }
 
     pub(super) fn delete(key: &'a [u8]) -> Result<Self> {
-        Self::with_times(RecordHeader::new(Kind::Delete), key, &[], &[], Times::kept(0))
+        Self::with_times(RecordHeader::new(Kind::Delete), key, &[], Cow::Borrowed(&[]), Times::kept(0))
     }
 
     pub(super) fn clear() -> Self {
-        Self { header: RecordHeader::new(Kind::Clear), key: &[], head: &[], body: &[] }
+        Self { header: RecordHeader::new(Kind::Clear), key: &[], head: &[], body: Cow::Borrowed(&[]) }
     }
 
     /// An index segment; its pages have checksums of their own.
     pub(super) fn index(body: &'a [u8]) -> Self {
         let mut header = RecordHeader::new(Kind::Index);
         header.body_len = body.len() as u64;
-        Self { header, key: &[], head: &[], body }
+        Self { header, key: &[], head: &[], body: Cow::Borrowed(body) }
+    }
+
+    /// What was read, for a compaction that must choose.
+    pub(super) fn touch(body: &'a [u8], now_ms: i64) -> Self {
+        let header = touch_header(body, now_ms);
+        Self { header, key: &[], head: &[], body: Cow::Borrowed(body) }
     }
 
     /// The hint for readers of an old generation.
     pub(super) fn seal() -> Self {
-        Self { header: RecordHeader::new(Kind::Seal), key: &[], head: &[], body: &[] }
+        Self { header: RecordHeader::new(Kind::Seal), key: &[], head: &[], body: Cow::Borrowed(&[]) }
     }
 
     fn with_times(
         mut header: RecordHeader,
         key: &'a [u8],
         head: &'a [u8],
-        body: &'a [u8],
+        body: Cow<'a, [u8]>,
         times: Times,
     ) -> Result<Self> {
         check_key(key)?;
@@ -156,9 +193,19 @@ impl<'a> Draft<'a> {
         header.head_len = u32::try_from(head.len()).unwrap_or(u32::MAX);
         (header.created_ms, header.drop_after_ms) = (times.created_ms, times.drop_after_ms);
         header.head_crc = crc32(&[key, head]);
-        header.body_crc = crc32(&[body]);
+        header.body_crc = crc32(&[&body]);
         Ok(Self { header, key, head, body })
     }
+}
+
+/// The header of a TOUCH record.
+pub(super) fn touch_header(body: &[u8], now_ms: i64) -> RecordHeader {
+    let mut header = RecordHeader::new(Kind::Touch);
+    header.flags = FLAG_SKIPPABLE;
+    header.body_len = body.len() as u64;
+    header.body_crc = crc32(&[body]);
+    header.created_ms = now_ms;
+    header
 }
 
 impl Write {
@@ -289,10 +336,11 @@ impl<'a> Plan<'a> {
     fn new(generation: &Generation, drafts: Vec<Draft<'a>>, counters: &Counters) -> Result<Self> {
         // Under the writer lock nothing but this batch moves the end of the log.
         let start = generation.view().position();
-        let mut states = States { generation, counters, changed: HashMap::new(), cleared: false };
+        let mut states = States { generation, counters, changed: HashMap::new(), cleared: false, left: drafts.len() };
         let mut kept = Vec::with_capacity(drafts.len());
         let mut at = start.offset;
         for mut draft in drafts {
+            states.left -= 1;
             // Deleting what is not there leaves no trace.
             if states.settle(&mut draft, at)? {
                 at += draft.header.total_len();
@@ -323,7 +371,7 @@ impl<'a> Plan<'a> {
         const _: () = assert!(PADDING.len() as u64 == RECORD_ALIGN);
         let mut bufs = Vec::with_capacity(self.drafts.len() * 5);
         for (draft, header) in self.drafts.iter().zip(&self.headers) {
-            let pieces = [header, draft.key, draft.head, draft.body];
+            let pieces = [header, draft.key, draft.head, &draft.body[..]];
             let len: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
             let padding = usize::try_from(align_up(len) - len).unwrap_or(0);
             let pieces = pieces.into_iter().chain([&PADDING[..padding]]);
@@ -352,6 +400,8 @@ struct States<'g> {
     counters: &'g Counters,
     changed: HashMap<u128, Option<Present>>,
     cleared: bool,
+    /// Steps that come after this one.
+    left: usize,
 }
 
 impl States<'_> {
@@ -367,6 +417,13 @@ impl States<'_> {
         incarnation_of(hash, |hash| self.state(hash))
     }
 
+    /// What nobody will ask for, as in a batch of one step, need not be noted.
+    fn note(&mut self, hash: u128, state: Option<Present>) {
+        if self.left > 0 {
+            self.changed.insert(hash, state);
+        }
+    }
+
     /// Fills in what depends on the states of keys, for a record at `offset`; `false` if it would change nothing.
     fn settle(&mut self, draft: &mut Draft<'_>, offset: u64) -> Result<bool> {
         let hash = if draft.key.is_empty() { 0 } else { self.generation.header.hash(draft.key) };
@@ -375,19 +432,19 @@ impl States<'_> {
             Kind::Put | Kind::Alias => {
                 let mut bond = None;
                 if draft.header.kind == Kind::Alias {
-                    let target = self.generation.header.hash(draft.body);
+                    let target = self.generation.header.hash(&draft.body);
                     // An alias of what is not there yet is bound to no incarnation.
                     draft.header.raw_len = self.incarnation(target)?.unwrap_or(0);
                     bond = Some((target, draft.header.raw_len));
                 }
                 let incarnation = self.incarnation(hash)?.unwrap_or_else(|| self.new_incarnation(hash, offset));
                 draft.header.incarnation = incarnation;
-                self.changed.insert(hash, Some(Present { incarnation, bond }));
+                self.note(hash, Some(Present { incarnation, bond }));
             }
             // What cannot be read is there, and is best removed.
             Kind::Delete if matches!(self.state(hash), Ok(None)) => return Ok(false),
             Kind::Delete => {
-                self.changed.insert(hash, None);
+                self.note(hash, None);
             }
             Kind::Clear => {
                 self.changed.clear();

@@ -2,16 +2,18 @@
 //! for, the slots, and the orderly end.
 
 use super::{
+    append::{Draft, Step},
     checkpoint::IndexAt,
     commit::sync_failed,
     compact::Keep,
     disk::write_at,
     generation::Generation,
-    header::{FileHeader, Slot},
+    header::{FileHeader, Slot, Slots},
     layout::LOG_START,
     options::OnDamage,
     plant::{Bug, planted},
     shared::{Settings, Shared, millis},
+    usage::Usage,
 };
 use crate::{Error, Result};
 use std::{
@@ -20,8 +22,6 @@ use std::{
     time::Duration,
 };
 
-/// A slot is written again after so much more of the log was synced.
-const SLOT_EVERY_BYTES: u64 = 64 << 20;
 /// How long a file rests after a compaction or a checkpoint that failed.
 const TRY_AGAIN_MS: u64 = 60_000;
 /// More than this is not copied while somebody waits for the end of a process.
@@ -31,7 +31,7 @@ const TICK: Duration = Duration::from_millis(500);
 
 /// Settings for what need not be durable, since something else makes it so.
 pub(super) const UNSYNCED: Settings =
-    Settings { fast_save: true, on_damage: OnDamage::Error, lock_timeout: Duration::ZERO };
+    Settings { fast_save: true, on_damage: OnDamage::Error, lock_timeout: Duration::ZERO, compress: false };
 
 impl Slot {
     /// A slot of a file without an index.
@@ -59,7 +59,7 @@ impl Shared {
         // A body that is being written is not dead: a compaction would only have it written again.
         let kept = view.live_bytes() + index_len + generation.staged_bytes.load(Ordering::Relaxed);
         let dead = (view.position().offset - LOG_START).saturating_sub(kept);
-        dead > self.env.dead_bytes_max && dead > view.live_bytes()
+        dead > self.env.dead_bytes_max && dead > view.live_bytes() || self.is_over(generation)
     }
 
     fn checkpoint_if_due(&self) -> Result<()> {
@@ -83,9 +83,11 @@ impl Shared {
         if rests || self.may_write().is_err() || !self.compaction_is_due(&self.generation()) {
             return Ok(());
         }
+        let evicted = self.counters.evicted.load(Ordering::Relaxed);
         let compacted = self.compact(Keep::LiveIfDue, &Settings::READING);
-        if compacted.is_err() {
-            // A full disk does not empty itself in a moment.
+        let in_vain = self.is_over(&self.generation()) && self.counters.evicted.load(Ordering::Relaxed) == evicted;
+        if compacted.is_err() || in_vain {
+            // A full disk does not empty itself in a moment, and where nothing can be dropped there is nothing to do.
             self.compact_not_before_ms.store(now + TRY_AGAIN_MS, Ordering::Relaxed);
         }
         compacted
@@ -116,10 +118,26 @@ impl Shared {
 
     /// Writes a slot if much was synced since the last one. The caller holds the writer lock.
     pub(super) fn write_due_slot(&self, generation: &Generation) {
-        if generation.synced() >= generation.slots().synced() + SLOT_EVERY_BYTES {
+        if generation.synced() >= generation.slots().synced() + self.env.slot_every_bytes {
             // A slot is a hint: without it a later damage near the end would be taken for a torn tail.
-            let _ = self.write_slot(generation, None);
+            let _ = self.note_synced(generation);
         }
+    }
+
+    /// Notes in the file how far it is known to be synced. Nobody waits for a sync, unless another process has written a
+    /// slot since the last one began: no crash must be able to hit both slots.
+    fn note_synced(&self, generation: &Generation) -> Result<()> {
+        generation.check_poison()?;
+        let (synced, settled) = generation.settled();
+        let mut slots = generation.reread_slots();
+        if slots.seq() != settled && !planted(Bug::SlotsUnsettled) {
+            drop(slots);
+            return self.write_slot(generation, None);
+        }
+        let named = slots.best().filter(Slot::names_index);
+        let slot =
+            named.map_or_else(|| Slot::without_index(&generation.header, synced), |named| Slot { synced, ..named });
+        self.put_slot(generation, &mut slots, slot)
     }
 
     /// Notes in the file that all of it is synced, and where its newest index is. The caller holds the writer lock, so
@@ -150,6 +168,10 @@ impl Shared {
             (_, Some(named)) => Slot { synced: end, ..named },
             _ => Slot::without_index(&generation.header, end),
         };
+        self.put_slot(generation, &mut slots, slot)
+    }
+
+    fn put_slot(&self, generation: &Generation, slots: &mut Slots, slot: Slot) -> Result<()> {
         let (offset, bytes) = slots.advance(slot, generation.header.file_id);
         let write = |bytes: &[u8]| write_at(&*generation.file, &mut [IoSlice::new(bytes)], offset);
         // A page that a crash has made unreadable can only be written whole.
@@ -172,11 +194,34 @@ impl Shared {
         generation.wait_until_synced(generation.seen(), &*self.env.disk, &self.path)
     }
 
+    /// Writes down what was read, if it is time. Nobody waits until it is on the medium: it is a hint.
+    fn touch(&self, settings: &Settings) -> Result<()> {
+        if self.may_write().is_err() || !self.touch_is_due(&self.generation()) {
+            return Ok(());
+        }
+        let Some(guard) = self.lock_in_hand(settings)? else { return Ok(()) };
+        let uses = self.counters.usage.as_ref().map(Usage::counted).unwrap_or_default();
+        let body = uses.encode();
+        // Somebody else may have done so meanwhile.
+        if self.touch_is_due(&guard.generation) && self.has_room_for(&guard.generation, body.len() as u64) {
+            let touch = Draft::touch(&body, self.env.clock.wall_ms());
+            self.apply_locked(&guard, vec![Step::Write(touch)], &UNSYNCED)?;
+            guard.generation.written.store(false, Ordering::Relaxed);
+            self.counters.usage.iter().for_each(Usage::forget);
+        }
+        Ok(())
+    }
+
     /// Syncs and writes a slot, if this process has written anything.
     pub(super) fn close(&self, settings: &Settings) -> Result<()> {
         let generation = self.generation();
-        if generation.pid != (self.env.pid)() || !generation.written.swap(false, Ordering::AcqRel) {
+        if generation.pid != (self.env.pid)() {
             return Ok(());
+        }
+        let wrote = generation.written.swap(false, Ordering::AcqRel);
+        let touched = self.touch(settings);
+        if !wrote {
+            return touched;
         }
         if !planted(Bug::SlotAhead) {
             generation.wait_until_synced(generation.seen(), &*self.env.disk, &self.path)?;

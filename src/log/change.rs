@@ -1,7 +1,7 @@
 //! Writes that depend on what is there: an entry read, changed and written, and a head replaced.
 
 use super::{
-    append::{Draft, Step, check_head, check_key},
+    append::{Draft, Payload, Step, check_head, check_key},
     entry::{Entry, Times, Version, Write},
     fields::crc32,
     generation::Generation,
@@ -47,7 +47,7 @@ impl Log {
     pub fn update(&self, key: impl AsRef<[u8]>, change: impl FnOnce(Option<Entry>) -> Change) -> Result<()> {
         let key = key.as_ref();
         check_key(key)?;
-        let guard = self.shared.lock(&self.settings)?;
+        let guard = self.shared.lock_to_append(&self.settings, 0)?;
         let current = guard.generation.resolve(key, Want::Body, Source::Disk, &self.shared.counters)?;
         // What was bookkeeping stays bookkeeping.
         let aux = current.as_ref().is_some_and(|read| read.header.aux() && read.key == key);
@@ -61,6 +61,7 @@ impl Log {
             }
             Change::Put { head, body, times } => (head, body, times),
         };
+        self.shared.check_size((key.len() + head.len() + body.len()) as u64)?;
         if self.is_long(key, &head, &body) && !body.is_empty() {
             check_head(&head)?;
             let seen = seen.map(|read| Seen::of(&read, &guard.generation));
@@ -68,7 +69,7 @@ impl Log {
             let (key, head) = (Bytes::copy_from_slice(key), Bytes::from(head));
             return self.replace_long(seen.as_ref(), key, head, body, times, aux);
         }
-        let draft = Draft::put(key, &head, &body, times, aux)?;
+        let draft = Draft::put(key, &head, self.payload(&body), times, aux)?;
         let ticket = self.shared.apply_locked(&guard, vec![Step::Write(draft)], &self.settings)?;
         self.acknowledge(guard, ticket)
     }
@@ -97,7 +98,8 @@ impl Log {
             return Err(Error::new(ErrorKind::Conflict, message).with_path(self.path()));
         }
         let put = Write::PutStaged { key, head, body: staged, times, aux };
-        let step = Step::of(&put, tables.first().and_then(Option::as_deref))?;
+        let table = tables.into_iter().next().flatten();
+        let step = Step::of(&put, table.map_or(Payload::AsIs(&[]), Payload::Chunks))?;
         let ticket = self.shared.apply_locked(&guard, vec![step], &self.settings)?;
         self.acknowledge(guard, ticket)
     }
@@ -130,7 +132,7 @@ impl Log {
     ) -> Result<()> {
         let (key, head) = (key.as_ref(), head.as_ref());
         check_key(key)?;
-        let guard = self.shared.lock(&self.settings)?;
+        let guard = self.shared.lock_to_append(&self.settings, 0)?;
         let expect = Step::Expect(key, Some(expected));
         let own = guard.generation.read_own(key, Want::Head, Source::Disk, &self.shared.counters)?;
         let Some(own) = own else {
@@ -149,7 +151,7 @@ impl Log {
             guard.generation.wait_until_synced(body_end, &*self.shared.env.disk, self.path())?;
         }
         let draft = match &table {
-            Some(table) if table.is_empty() => Draft::put(key, head, &[], times, own.header.aux())?,
+            Some(table) if table.is_empty() => Draft::put(key, head, Payload::AsIs(&[]), times, own.header.aux())?,
             Some(table) => Draft::repointed(&own.header, key, head, table, times)?,
             None => Draft::alias(key, &own.body, head, times)?,
         };

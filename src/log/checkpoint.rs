@@ -6,6 +6,8 @@
 use super::{
     append::{Draft as RecordDraft, Step},
     background::UNSYNCED,
+    compact::Keep,
+    evict::INDEX_SHARE,
     generation::Generation,
     header::Slot,
     index::{Draft, IndexEntry, Mark, Summary, segment_of},
@@ -13,6 +15,7 @@ use super::{
     plant::{Bug, planted},
     segment::Segment,
     shared::{Settings, Shared},
+    usage::Usage,
     view::Loc,
 };
 use crate::Result;
@@ -53,7 +56,10 @@ impl Shared {
     pub(super) fn checkpoint_is_due(&self, generation: &Generation) -> bool {
         let view = generation.view();
         let index_len = view.segment().map_or(0, |segment| segment.len());
-        view.tail_bytes() > self.env.checkpoints.tail_bytes_max.max(2 * index_len)
+        let due = view.tail_bytes() > self.env.checkpoints.tail_bytes_max.max(2 * index_len);
+        let entries = view.entries();
+        drop(view);
+        due && self.has_room_for(generation, entries * INDEX_SHARE)
     }
 
     /// Whether the log behind the last index is worth one when nobody is going to write any more.
@@ -95,8 +101,21 @@ impl Shared {
         }
         let summary = *draft.summary();
         let body = draft.encode(generation.header.file_id, record.offset);
-        let step = Step::Write(RecordDraft::index(&body));
-        let Some(ticket) = self.apply_locked(&guard, vec![step], &UNSYNCED)? else { return Ok(()) };
+        let uses = self.uses(generation).encode();
+        if !self.has_room_for(generation, (body.len() + uses.len()) as u64) {
+            drop(guard);
+            // What makes room makes an index, too; and without either all of it is durable, at least.
+            self.compact(Keep::LiveIfDue, settings)?;
+            let generation = self.generation();
+            return generation.wait_until_synced(generation.seen(), &*self.env.disk, &self.path);
+        }
+        let mut steps = vec![Step::Write(RecordDraft::index(&body))];
+        if !uses.is_empty() {
+            // It says all that earlier ones say, which stand below the index and are not read any more.
+            steps.push(Step::Write(RecordDraft::touch(&uses, self.env.clock.wall_ms())));
+        }
+        let Some(ticket) = self.apply_locked(&guard, steps, &UNSYNCED)? else { return Ok(()) };
+        self.counters.usage.iter().for_each(Usage::forget);
         drop(guard);
         if !planted(Bug::IndexUnsynced) {
             generation.wait_until_synced(ticket, &*self.env.disk, &self.path)?;

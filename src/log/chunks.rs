@@ -1,22 +1,27 @@
 //! Chunks in a file that no value names yet: appended as they come, brought along when a compaction or a clear passes them.
 
 use super::{
-    append::{Draft, Step},
+    append::{Draft, Step, Table},
     background::UNSYNCED,
+    codec,
     disk::read_exact_at,
     fields::crc32,
     generation::Generation,
     handle::Log,
-    layout::{RECORD_HEADER_LEN, align_up},
+    layout::{CODEC_PIECES, CODEC_RAW, RECORD_HEADER_LEN, align_up},
     lock::{Gate, WriteGuard, busy},
     plant::{Bug, planted},
     record::Extent,
 };
 use crate::{Error, ErrorKind, Result};
 use std::{
+    borrow::Cow,
     ops::Range,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
+
+/// How often chunks are brought along. Each turn is lost only to a compaction or a clear at that moment.
+const TURNS_MAX: usize = 16;
 
 /// Chunks, and the generation in whose file they are.
 pub(super) struct Chunks {
@@ -36,13 +41,18 @@ impl Chunks {
 
     /// Appends chunks behind those that are there, all under one hold of the lock. Waits for the sync that bounds what
     /// a power cut may take, if that is due: a stream is faster than any thread in the background.
-    pub(super) fn append(&mut self, log: &Log, pieces: &[&[u8]]) -> Result<()> {
+    pub(super) fn append<P: AsRef<[u8]>>(&mut self, log: &Log, pieces: &[P]) -> Result<()> {
         let guard = self.lock(log)?;
+        self.append_locked(log, guard, pieces)
+    }
+
+    fn append_locked<P: AsRef<[u8]>>(&mut self, log: &Log, guard: WriteGuard, pieces: &[P]) -> Result<()> {
         // What could never be made durable is not worth its space.
         guard.generation.check_poison()?;
         let mut offset = guard.generation.view().position().offset;
         let (mut steps, mut extents) = (Vec::with_capacity(pieces.len()), Vec::with_capacity(pieces.len()));
         for piece in pieces {
+            let piece = piece.as_ref();
             let draft = Draft::chunk(piece);
             let (at, len) = (offset + RECORD_HEADER_LEN as u64, u32::try_from(piece.len()).unwrap_or(u32::MAX));
             extents.push(Extent { offset: at, len, crc: draft.body_crc() });
@@ -64,8 +74,8 @@ impl Chunks {
 
     /// The lock of the file in which the chunks are; brings them there first if it has changed.
     fn lock(&mut self, log: &Log) -> Result<WriteGuard> {
-        loop {
-            let guard = log.shared.lock(&log.settings)?;
+        for _ in 0..TURNS_MAX {
+            let guard = log.shared.lock_to_append(&log.settings, self.bytes())?;
             if self.are_in(&guard.generation) || planted(Bug::ChunksLeftBehind) {
                 if self.extents.is_empty() {
                     self.generation = Arc::clone(&guard.generation);
@@ -74,8 +84,11 @@ impl Chunks {
             }
             let generation = Arc::clone(&guard.generation);
             drop(guard);
-            *self = self.carried_over(log, generation)?;
+            if let Some(moved) = self.carried_over(log, generation)? {
+                *self = moved;
+            }
         }
+        Err(busy(log.path()))
     }
 
     /// Whether a value may name the chunks in a file: they are in it, and no CLEAR stands behind one of them.
@@ -85,8 +98,9 @@ impl Chunks {
     }
 
     /// Appends the chunks anew: a compaction took those that no value names yet for dead, or a CLEAR has passed them.
-    /// They stay where they are until all of them are there, so that whoever fails can try again.
-    fn carried_over(&self, log: &Log, generation: Arc<Generation>) -> Result<Self> {
+    /// They stay where they are until all of them are there, so that whoever fails can try again; `None` if the same
+    /// has happened again meanwhile.
+    fn carried_over(&self, log: &Log, generation: Arc<Generation>) -> Result<Option<Self>> {
         let mut moved = Self { generation, extents: Vec::with_capacity(self.extents.len()) };
         for extent in &self.extents {
             let bytes = read_exact_at(&*self.generation.file, extent.len as usize, extent.offset)
@@ -95,14 +109,24 @@ impl Chunks {
                 let message = "a part of a body does not read back as it was written";
                 return Err(Error::new(ErrorKind::Io, message).with_path(log.path()));
             }
-            moved.append(log, &[&bytes])?;
+            let guard = log.shared.lock_to_append(&log.settings, self.bytes())?;
+            if !(Arc::ptr_eq(&moved.generation, &guard.generation) && moved.are_in(&guard.generation)) {
+                return Ok(None);
+            }
+            moved.append_locked(log, guard, &[&bytes])?;
         }
-        Ok(moved)
+        Ok(Some(moved))
     }
 
     /// The table of extents that names some of them.
-    pub(super) fn table(&self, range: Range<usize>) -> Vec<u8> {
-        self.extents.get(range).unwrap_or_default().iter().flat_map(Extent::encode).collect()
+    pub(super) fn table(&self, range: Range<usize>, codec: u8, raw_len: u64) -> Table {
+        let named = self.extents.get(range).unwrap_or_default();
+        let body_len = named.iter().map(|extent| u64::from(extent.len)).sum();
+        Table { extents: named.iter().flat_map(Extent::encode).collect(), codec, body_len, raw_len }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.extents.iter().map(|extent| u64::from(extent.len)).sum()
     }
 
     /// Behind the last of them.
@@ -113,8 +137,47 @@ impl Chunks {
 
 impl Drop for Chunks {
     fn drop(&mut self) {
-        let bytes = self.extents.iter().map(|extent| u64::from(extent.len)).sum();
-        self.generation.staged_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.generation.staged_bytes.fetch_sub(self.bytes(), Ordering::Relaxed);
+    }
+}
+
+/// How the pieces of one body become chunks: as they are, or each as a frame if that is worth it for the first.
+#[derive(Debug)]
+pub(super) struct Packing {
+    compress: bool,
+    chunk_len: usize,
+    codec: Option<u8>,
+}
+
+impl Packing {
+    pub(super) fn new(log: &Log) -> Self {
+        Self { compress: log.settings.compress, chunk_len: log.shared.env.pieces.chunk, codec: None }
+    }
+
+    /// What goes into one chunk; where bodies are compressed a little less than it holds, since the frame of what cannot
+    /// be compressed is longer than that.
+    pub(super) fn piece_len(&self) -> usize {
+        if self.compress { self.chunk_len - (self.chunk_len / 64).max(32) } else { self.chunk_len }
+    }
+
+    /// The next piece, as it is to be stored. All but the last are of the same length.
+    pub(super) fn pack<'a>(&mut self, piece: &'a [u8]) -> Result<Cow<'a, [u8]>> {
+        let room = match self.codec {
+            None if self.compress => codec::worthwhile(piece.len()),
+            Some(CODEC_PIECES) => self.chunk_len,
+            _ => 0,
+        };
+        let frame = if room > 0 { codec::encode_piece(piece, room) } else { None };
+        if self.codec == Some(CODEC_PIECES) && frame.is_none() {
+            return Err(Error::new(ErrorKind::Io, "there is no memory to compress a body"));
+        }
+        self.codec.get_or_insert(if frame.is_some() { CODEC_PIECES } else { CODEC_RAW });
+        Ok(frame.map_or(Cow::Borrowed(piece), Cow::Owned))
+    }
+
+    /// How the pieces are encoded.
+    pub(super) fn codec(&self) -> u8 {
+        self.codec.unwrap_or(CODEC_RAW)
     }
 }
 
@@ -153,14 +216,16 @@ impl Chunked {
     }
 
     fn bring_along_alone(&self, log: &Log) -> Result<Arc<Chunks>> {
-        loop {
+        for _ in 0..TURNS_MAX {
             let generation = Arc::clone(&log.shared.lock(&log.settings)?.generation);
             let chunks = self.now();
             if chunks.are_in(&generation) || planted(Bug::ChunksLeftBehind) {
                 return Ok(chunks);
             }
-            let moved = Arc::new(chunks.carried_over(log, generation)?);
-            *self.now.lock().unwrap_or_else(PoisonError::into_inner) = moved;
+            if let Some(moved) = chunks.carried_over(log, generation)? {
+                *self.now.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(moved);
+            }
         }
+        Err(busy(log.path()))
     }
 }

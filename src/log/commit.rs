@@ -3,12 +3,13 @@
 use super::{
     generation::{Generation, folder_of},
     plant::{Bug, planted},
+    sync::MutexGuard,
 };
 use crate::{Error, ErrorKind, Result, log::disk::Disk};
 use std::{
     io,
     path::Path,
-    sync::{MutexGuard, PoisonError, atomic::Ordering},
+    sync::{PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -22,6 +23,8 @@ pub(super) const UNSYNCED_TIME_MAX: Duration = Duration::from_secs(5);
 pub(super) struct SyncState {
     /// Everything below is on the medium.
     synced: u64,
+    /// The newest slot, as far as this process knew, when the last sync began: it and those before are on the medium.
+    settled: u64,
     /// Whether a thread is in the middle of a sync.
     running: bool,
     /// Threads that wait for it. Waking costs a system call, which a lone writer need not make.
@@ -37,7 +40,7 @@ impl SyncState {
     /// `failed`: whether this process has seen a sync of the file fail before it opened the file again.
     pub(super) fn new(synced: u64, failed: bool) -> Self {
         let failed = failed.then(|| Error::new(ErrorKind::Io, "a sync of the cache file has failed"));
-        Self { synced, running: false, waiting: 0, waiting_since: None, failed }
+        Self { synced, settled: u64::MAX, running: false, waiting: 0, waiting_since: None, failed }
     }
 }
 
@@ -77,8 +80,11 @@ impl Generation {
         state.waiting_since = None;
         drop(state);
         // Read before the sync: what is appended while it runs may miss it.
-        let covered = self.seen();
+        let (mut covered, slot) = (self.seen(), self.slots().seq());
         let mut result = self.file.sync_data();
+        if planted(Bug::SyncCoversLate) {
+            covered = self.seen();
+        }
         if planted(Bug::SyncRetried) && result.is_err() {
             result = self.file.sync_data();
         }
@@ -87,6 +93,7 @@ impl Generation {
         let outcome = match result {
             Ok(()) => {
                 state.synced = state.synced.max(covered);
+                state.settled = slot;
                 Ok(())
             }
             Err(error) => {
@@ -95,7 +102,7 @@ impl Generation {
                 Err(error)
             }
         };
-        if state.waiting > 0 {
+        if state.waiting > 0 && !planted(Bug::SyncUntold) {
             self.sync_done.notify_all();
         }
         outcome.map(|()| state)
@@ -139,6 +146,12 @@ impl Generation {
     /// Everything below is on the medium, as far as this process knows.
     pub(super) fn synced(&self) -> u64 {
         self.sync_state().synced
+    }
+
+    /// The same, and the number of the newest slot that the last sync of this process has made durable.
+    pub(super) fn settled(&self) -> (u64, u64) {
+        let state = self.sync_state();
+        (state.synced, state.settled)
     }
 
     /// Marks the file as one on which durable writes can no longer be promised.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{Error, ErrorKind, Result};
 use std::{
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -64,7 +64,12 @@ impl Shared {
         new.begin(&header)?;
         let mut copier = Copier::new(&self.env, &self.path, &self.counters, &old, &new, header);
         if keep != Keep::Nothing {
+            let uses = self.uses(&old);
+            copier.makes_room = self.is_over(&old);
+            copier.evicted = self.evictions(&old, &uses)?;
             copier.copy_live(self.drop_before(&old))?;
+            let uses = if copier.evicted.is_empty() { uses } else { uses.aged() };
+            copier.write_touch(&uses.without(|hash| copier.evicted.contains(&hash)))?;
             copier.copy_appended_until_short()?;
             copier.flush()?;
             // Most of the data reaches the medium here, while writers go on.
@@ -78,13 +83,21 @@ impl Shared {
         if keep != Keep::Nothing {
             copier.copy_appended()?;
         }
+        let evicted = std::mem::take(&mut copier.evicted);
         let (view, slots) = copier.finish()?;
         let stat = old.file.stat().map_err(|error| Error::io("look up the cache file", &self.path, error))?;
         new.file().adopt(&stat).map_err(|error| Error::io("set the mode of the new file", &self.path, error))?;
         if !planted(Bug::CompactUnsynced) {
             new.sync()?;
         }
-        self.replace(&guard, new, header, slots, view).map(|()| true)
+        self.replace(&guard, new, header, slots, view)?;
+        self.counters.evicted.fetch_add(evicted.len() as u64, Ordering::Relaxed);
+        #[cfg(test)]
+        self.counters.evicted_hashes.lock().unwrap_or_else(PoisonError::into_inner).extend(evicted);
+        if let Some(usage) = &self.counters.usage {
+            usage.forget();
+        }
+        Ok(true)
     }
 
     /// Puts the new file in the place of the locked old one.

@@ -1,6 +1,8 @@
 //! Copying the records of one generation into a new file: what compaction and repair have in common.
 
 use super::{
+    append::touch_header,
+    bookkeeping::{Bookkeeping, Relied},
     checkpoint::IndexAt,
     copy_body::Moved,
     disk::write_at,
@@ -8,18 +10,24 @@ use super::{
     generation::Generation,
     header::{FileHeader, Slot, Slots},
     index::{Draft, IndexEntry},
-    layout::{FLAG_AUX, FLAG_EXTENTS},
+    layout::{FLAG_AUX, FLAG_EXTENTS, FLAG_SKIPPABLE},
     new_file::NewFile,
     plant::{Bug, planted},
     read::Want,
     record::{Kind, RecordHeader},
     segment::Segment,
     shared::Counters,
+    usage::Uses,
     view::{Loc, Role, View},
     walk::{Batch, End, Found, Look, Position, Walk},
 };
 use crate::{Error, ErrorKind, Result};
-use std::{collections::HashMap, io::IoSlice, path::Path, sync::atomic::Ordering};
+use std::{
+    collections::{HashMap, HashSet},
+    io::IoSlice,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
 
 /// Copies records of one generation into a new file, which it describes in a map as it goes.
 pub(super) struct Copier<'a> {
@@ -39,7 +47,15 @@ pub(super) struct Copier<'a> {
     map_index: bool,
     /// Written out when it is large.
     buffer: Vec<u8>,
-    /// Whether entries that cannot be read are left out.
+    /// Values that are left out to make room.
+    pub(super) evicted: HashSet<u128>,
+    /// What knows the records of the layer above, and what it has made of them.
+    pub(super) bookkeeping: Option<Arc<dyn Bookkeeping>>,
+    pub(super) relied: Relied,
+    pub(super) now_ms: i64,
+    /// Whether a few entries that cannot be read are left out, since room must be made.
+    pub(super) makes_room: bool,
+    /// Whether all of them are.
     pub(super) salvage: bool,
     /// How many were.
     pub(super) unreadable: u64,
@@ -74,6 +90,11 @@ impl<'a> Copier<'a> {
             index: None,
             map_index: env.map_index,
             buffer: Vec::new(),
+            evicted: HashSet::new(),
+            bookkeeping: env.bookkeeping.clone(),
+            relied: Relied::default(),
+            now_ms: env.clock.wall_ms(),
+            makes_room: false,
             salvage: false,
             unreadable: 0,
         }
@@ -83,20 +104,45 @@ impl<'a> Copier<'a> {
     pub(super) fn copy_live(&mut self, drop_before: i64) -> Result<()> {
         let mut live = self.old.snapshot()?;
         self.copied = live.position;
-        while let Some((hash, loc)) = live.next(self.old, self.counters)? {
+        loop {
+            let (hash, loc) = match live.next(self.old, self.counters) {
+                Ok(Some(entry)) => entry,
+                Ok(None) => break,
+                Err(error) => {
+                    self.leave_out(error)?;
+                    continue;
+                }
+            };
             // One bad record costs itself and no other; it is counted, and `check` names it.
             // Incarnations never return, so what is cut off stays so.
             let copied = match loc.role {
-                Role::Alias if !self.old.is_in_being(hash, self.counters)? => continue,
+                _ if self.evicted.contains(&hash) => continue,
+                Role::Alias if !self.stays(hash)? => continue,
+                Role::Aux => self.copy_book(hash, loc, drop_before),
                 _ => self.copy_entry(loc, drop_before),
             };
-            match copied {
-                // A repair saves what can be read; a compaction had better leave the old file in place.
-                Err(_) if self.salvage => self.unreadable += 1,
-                copied => copied?,
-            }
+            copied.or_else(|error| self.leave_out(error))?;
         }
         self.write_index()
+    }
+
+    /// A repair saves what can be read, and what makes room may leave out a few; else a compaction had better leave the
+    /// old file in place.
+    fn leave_out(&mut self, error: Error) -> Result<()> {
+        const FEW: u64 = 16;
+        self.unreadable += 1;
+        self.counters.unsound.fetch_add(1, Ordering::Relaxed);
+        let few = self.makes_room && self.unreadable <= FEW;
+        if self.salvage || few { Ok(()) } else { Err(error) }
+    }
+
+    /// Writes down how the entries were used that stay.
+    pub(super) fn write_touch(&mut self, uses: &Uses) -> Result<()> {
+        if uses.is_empty() {
+            return Ok(());
+        }
+        let body = uses.encode();
+        self.write(touch_header(&body, self.now_ms), &[], &[], &body)
     }
 
     /// Writes the index of what was copied so far, if the file is to have one.
@@ -160,13 +206,14 @@ impl<'a> Copier<'a> {
         match found.header.kind {
             Kind::Put | Kind::Alias => {
                 // What was written a moment ago is kept, whatever its time to be dropped.
-                self.copy_entry(Loc::of(found), i64::MIN)
+                self.copy_entry(Loc::of(found), i64::MIN)?;
+                self.restore_books(found.header.key_hash)
             }
             Kind::Delete if planted(Bug::CompactForgetsDeletes) => Ok(()),
             Kind::Delete => {
                 // A delete has no body, so that its key is all there is to read.
                 let loc = Loc::of(found);
-                let read = self.old.read(loc, None, Want::Body, self.counters)?;
+                let read = self.old.read(loc, None, Want::Stored, self.counters)?;
                 read.map_or(Ok(()), |read| self.write(found.header, &read.key, &[], &[]))
             }
             Kind::Clear => self.write(found.header, &[], &[], &[]),
@@ -185,7 +232,7 @@ impl<'a> Copier<'a> {
         const PADDING: [u8; 8] = [0; 8];
         let at = self.view.position();
         let buffered_at = at.offset - self.buffer.len() as u64;
-        header.flags &= FLAG_EXTENTS | FLAG_AUX;
+        header.flags &= FLAG_EXTENTS | FLAG_AUX | FLAG_SKIPPABLE;
         header.prev_crc = at.chain;
         for piece in [&header.encode(self.header.file_id, at.offset), key, head] {
             self.buffer.extend_from_slice(piece);

@@ -5,7 +5,7 @@ use super::{
     copy::Copier,
     disk::read_exact_at,
     fields::crc32,
-    layout::{EXTENT_LEN, FLAG_EXTENTS},
+    layout::{CODEC_PIECES, EXTENT_LEN, FLAG_EXTENTS},
     plant::{Bug, planted},
     read::{Read, Want},
     record::{Extent, Kind, RecordHeader},
@@ -15,7 +15,7 @@ use crate::{Error, Result};
 use std::{collections::HashMap, sync::atomic::Ordering};
 
 /// Where long bodies of the old file stand in the new one, by their place and length in the old. One entry for each
-/// 64 KiB of bodies at most.
+/// 64 KiB of bodies, or frame of a long body, at most.
 pub(super) type Moved = HashMap<(u64, u32), Vec<Extent>>;
 
 impl Copier<'_> {
@@ -23,23 +23,23 @@ impl Copier<'_> {
     /// counted, and `check` names it. So does one whose time to be dropped lies before `drop_before`.
     pub(super) fn copy_entry(&mut self, loc: Loc, drop_before: i64) -> Result<()> {
         let short = loc.weight() <= self.pieces.whole_max;
-        let want = if short && loc.elsewhere == 0 || loc.role == Role::Alias { Want::Body } else { Want::Head };
+        let want = if short && loc.elsewhere == 0 || loc.role == Role::Alias { Want::Stored } else { Want::Head };
         let Some(read) = self.old.read(loc, None, want, self.counters)? else { return Ok(()) };
         if read.header.drop_after_ms < drop_before {
             return Ok(());
         }
-        if want == Want::Body {
+        if want == Want::Stored {
             return self.copy_whole(&read);
         }
         let Some(extents) = self.old.extents_of(&read, self.counters)? else { return Ok(()) };
         if self.copy_behind_moved(&read, &extents)? {
             return Ok(());
         }
-        // A long key or head is no reason to cut a body that is not there.
-        if !short && !extents.is_empty() {
+        // A long key or head is no reason to cut a body that is not there; what is cut into frames stays so.
+        if (!short || read.header.codec == CODEC_PIECES) && !extents.is_empty() {
             return self.copy_in_pieces(&read, extents);
         }
-        let read = self.old.read(loc, None, Want::Body, self.counters)?;
+        let read = self.old.read(loc, None, Want::Stored, self.counters)?;
         read.map_or(Ok(()), |read| self.copy_whole(&read))
     }
 
@@ -81,7 +81,12 @@ impl Copier<'_> {
                 return Ok(());
             };
             new.extend_from_slice(&chunks);
-            self.note_moved(extent, chunks);
+            if read.header.codec == CODEC_PIECES {
+                // Short in the file, however long it is.
+                self.moved.insert((extent.offset, extent.len), chunks);
+            } else {
+                self.note_moved(extent, chunks);
+            }
         }
         self.write_behind(read, &new)
     }

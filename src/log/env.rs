@@ -1,6 +1,7 @@
 //! What an engine needs from outside: a disk, two clocks, random numbers.
 
 use super::{
+    bookkeeping::Bookkeeping,
     clock::{Clock, SystemClock},
     disk::{Disk, Stat},
     options::MEMORY_TIER,
@@ -31,6 +32,13 @@ pub(crate) struct Env {
     pub(crate) map_index: bool,
     /// Bytes of memory for the records that are read often.
     pub(crate) memory_tier: u64,
+    /// A slot is written again after so much more of the log was synced.
+    pub(crate) slot_every_bytes: u64,
+    /// Bytes that the file may take, and how many more before a writer must make room itself.
+    pub(crate) max_size: Option<u64>,
+    pub(crate) size_slack: u64,
+    /// What knows the records of the layer above.
+    pub(crate) bookkeeping: Option<Arc<dyn Bookkeeping>>,
     /// When an index is written.
     pub(crate) checkpoints: Checkpoints,
     /// How bodies are cut.
@@ -95,6 +103,10 @@ impl Default for Env {
             dead_bytes_max: 16 << 20,
             map_index: true,
             memory_tier: MEMORY_TIER,
+            slot_every_bytes: 64 << 20,
+            max_size: None,
+            size_slack: 16 << 20,
+            bookkeeping: None,
             checkpoints: Checkpoints { tail_bytes_max: 16 << 20, small_bytes: 1 << 20, small_keys: 1024 },
             pieces: Pieces {
                 chunk: 1 << 20,

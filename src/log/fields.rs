@@ -35,6 +35,18 @@ impl Fields<'_> {
     }
 }
 
+/// Puts fields one behind the other; what does not fit is left out.
+pub(super) struct Writer<'a>(pub(super) &'a mut [u8]);
+
+impl Writer<'_> {
+    pub(super) fn put<const N: usize>(&mut self, field: &[u8; N]) {
+        if let Some((to, rest)) = std::mem::take(&mut self.0).split_first_chunk_mut() {
+            *to = *field;
+            self.0 = rest;
+        }
+    }
+}
+
 /// The checksum of the format, over several pieces as if they were one.
 pub(super) fn crc32(pieces: &[&[u8]]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();

@@ -2,12 +2,18 @@
 //!
 //! Each takes any bytes and must return: no panic, no endless loop, no allocation beyond the size of the input.
 
+#![expect(clippy::missing_panics_doc, reason = "a panic is how they report")]
+
+#[cfg(test)]
+pub(crate) mod looped;
+mod repaired;
+
 use super::{
     check::check,
     disk::{DiskFile, Stat},
     env::Env,
     generation::Generation,
-    layout::LOG_START,
+    layout::{CODEC_RAW, LOG_START},
     read::{Source, Want},
     record::{Extent, RecordHeader},
     shared::Counters,
@@ -44,7 +50,13 @@ pub fn open_bytes(data: &[u8]) {
     for (hash, loc) in entries {
         assert!(loc.offset + loc.len <= data.len() as u64 && loc.elsewhere <= loc.offset);
         let Ok(Some(read)) = generation.read(loc, None, Want::Body, &counters) else { continue };
-        assert!(read.body.len() <= data.len());
+        match read.header.codec {
+            _ if loc.role == Role::Alias => assert!(read.body.len() <= data.len()),
+            CODEC_RAW => assert!(read.body.len() <= data.len()),
+            _ => assert_eq!(read.body.len() as u64, read.header.raw_len, "no more than the record says"),
+        }
+        let stored = generation.read(loc, None, Want::Stored, &counters).expect("memory does not fail");
+        assert!(stored.expect("what decodes is there").body.len() <= data.len());
         let head = generation.read(loc, None, Want::Head, &counters).expect("memory does not fail");
         assert_eq!(head.expect("what reads whole reads in part").head, read.head);
         let honest = hash == generation.header.hash(&read.key);
@@ -56,6 +68,21 @@ pub fn open_bytes(data: &[u8]) {
     let report = check(&generation, path).expect("memory does not fail");
     assert!(report.end_offset <= (data.len() as u64).max(LOG_START));
     let _ = super::repair::salvage(&Memory(data.to_vec()), &generation.header, data.len() as u64);
+}
+
+/// The same with the checksums made right first, so that what they cover is looked at.
+pub fn open_mutated(data: &[u8]) {
+    let mut data = data.to_vec();
+    repaired::repair(&mut data);
+    open_bytes(&data);
+}
+
+/// Takes the bytes as the choices of a history: operations, crashes, deaths and faults on a simulated disk. What the
+/// log shows must be what a model says that it may show.
+pub fn ops_with_crash(data: &[u8]) {
+    if let Err(why) = super::sim::history_of(data) {
+        panic!("{why}");
+    }
 }
 
 fn entries_of(generation: &Generation, counters: &Counters) -> Result<Vec<(u128, Loc)>> {
@@ -115,85 +142,13 @@ impl DiskFile for Memory {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::layout::RECORD_HEADER_LEN, *};
-    use crate::log::{fields::crc32_at, layout::RECORD_MAGIC};
-    use std::{
-        fs,
-        path::PathBuf,
-        time::{Duration, Instant},
+    use super::{
+        super::layout::RECORD_HEADER_LEN,
+        looped::{run, seeds},
+        *,
     };
-
-    /// A small generator of numbers that look random and are the same every time.
-    struct Random(u64);
-
-    impl Random {
-        fn next(&mut self) -> u64 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            self.0
-        }
-
-        fn below(&mut self, end: usize) -> usize {
-            usize::try_from(self.next() % end.max(1) as u64).unwrap()
-        }
-    }
-
-    /// The seeds of a target with their names.
-    fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut folders: Vec<PathBuf> = vec![root.join("fuzz/seeds").join(target)];
-        if target == "open_bytes" {
-            folders.push(root.join("format-spec/vectors"));
-        }
-        let mut paths: Vec<_> = folders
-            .iter()
-            .flat_map(|folder| fs::read_dir(folder).unwrap_or_else(|_| panic!("no seeds in {}", folder.display())))
-            .map(|file| file.unwrap().path())
-            .filter(|path| path.extension().is_none_or(|end| end != "json"))
-            .collect();
-        paths.sort();
-        assert!(!paths.is_empty(), "no seeds for {target}");
-        let name = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        paths.iter().map(|path| (name(path), fs::read(path).unwrap())).collect()
-    }
-
-    /// Changes some bytes, the length, or the order of pieces.
-    fn mutate(data: &mut Vec<u8>, random: &mut Random) {
-        const INTERESTING: [u64; 8] = [0, 1, 0x7F, 0xFF, 0xFFFF, 0x7FFF_FFFF, u32::MAX as u64, u64::MAX];
-        for _ in 0..=random.below(4) {
-            // Most of a file's first pages is nothing; what matters is in the header, the slots and the log.
-            let log = data.len().saturating_sub(12_288);
-            let at = match random.below(8) {
-                0 => random.below(64),
-                1 => 4096 * (1 + random.below(2)) + random.below(64),
-                _ if log > 0 => 12_288 + random.below(log),
-                _ => random.below(data.len()),
-            };
-            if at >= data.len() {
-                continue;
-            }
-            match random.below(6) {
-                0 => data[at] ^= 1 << random.below(8),
-                1 => data[at] = random.next().to_le_bytes()[0],
-                2 => {
-                    let value = INTERESTING[random.below(8)].to_le_bytes();
-                    let len = [1, 2, 4, 8][random.below(4)].min(data.len() - at);
-                    data[at..at + len].copy_from_slice(&value[..len]);
-                }
-                3 => data.truncate(at),
-                4 => {
-                    let len = random.below(200).min(data.len() - at);
-                    let piece = data[at..at + len].to_vec();
-                    data.extend(piece);
-                }
-                _ => {
-                    let len = random.below(64).min(data.len() - at);
-                    data.drain(at..at + len);
-                }
-            }
-        }
-    }
+    use crate::log::{fields::crc32_at, layout::RECORD_MAGIC};
+    use std::fs;
 
     /// Makes the checksums of record headers right again, so that what they cover is looked at.
     fn repair_checksums(data: &mut [u8], file_id: u64, base: u64) {
@@ -210,33 +165,6 @@ mod tests {
         }
     }
 
-    fn run(target: &str, body: fn(&[u8]), repair: fn(&mut [u8])) {
-        let seeds = seeds(target);
-        for (_, seed) in &seeds {
-            body(seed);
-        }
-        let seconds = std::env::var("LARDER_FUZZ_SECONDS").map_or(1, |text| text.parse().expect("a number of seconds"));
-        let until = Instant::now() + Duration::from_secs(seconds);
-        let mut n = 0_u64;
-        while Instant::now() < until {
-            n += 1;
-            let mut random = Random(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-            let mut data = seeds[random.below(seeds.len())].1.clone();
-            mutate(&mut data, &mut random);
-            if random.below(2) == 0 {
-                repair(&mut data);
-            }
-            let outcome = std::panic::catch_unwind(|| body(&data));
-            if outcome.is_err() {
-                let kept = std::env::temp_dir().join(format!("larder-fuzz-{target}-{n}.bin"));
-                fs::write(&kept, &data).unwrap();
-                panic!("{target} fails on mutation {n}; the bytes are in {}", kept.display());
-            }
-        }
-        // Shown with `--nocapture`.
-        eprintln!("{target}: {} seeds and {n} mutations in {seconds} s", seeds.len());
-    }
-
     #[test]
     fn record_decode_survives_mutations() {
         run("record_decode", record_decode, |data| repair_checksums(data, 7, LOG_START));
@@ -249,6 +177,27 @@ mod tests {
                 repair_checksums(data, u64::from_le_bytes(id), 0);
             }
         });
+    }
+
+    #[test]
+    fn open_mutated_survives_mutations() {
+        run("open_mutated", open_mutated, |_| {});
+    }
+
+    /// A golden file is sound already, so that repairing changes nothing but what it has wrong on purpose.
+    #[test]
+    fn repairing_a_sound_file_changes_nothing() {
+        for (name, file) in seeds("open_bytes") {
+            let mut repaired = file.clone();
+            repaired::repair(&mut repaired);
+            let wrong = ["rotten", "bad", "torn", "void"].iter().any(|word| name.contains(word));
+            assert!(wrong || repaired == file || !file.starts_with(b"LARDER"), "{name}");
+        }
+    }
+
+    #[test]
+    fn ops_with_crash_survives_mutations() {
+        run("ops_with_crash", ops_with_crash, |_| {});
     }
 
     /// The seeds of `record_decode` are the first records of the vectors, as if they stood where the target looks.

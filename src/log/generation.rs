@@ -11,6 +11,7 @@ use super::{
     layout::{FILE_HEADER_LEN, LOG_START, RECORD_CRC_FROM, SLOT_LEN, SLOT_OFFSETS},
     lock::Gate,
     segment::Segment,
+    sync::{AtomicBool, AtomicU64, Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
     tier::Tier,
     view::View,
     walk::{Batch, End, Look, Position, Walk},
@@ -20,10 +21,7 @@ use std::{
     collections::HashMap,
     io,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, PoisonError, atomic::Ordering},
 };
 
 /// An open file of a log.
@@ -53,6 +51,8 @@ pub(super) struct Generation {
     pub(super) staged_bytes: AtomicU64,
     /// Whether this process has written to the file.
     pub(super) written: AtomicBool,
+    /// Whether this process has seen to it that there is a thread for work in the background.
+    pub(super) has_background: AtomicBool,
     /// Where this process notes files on which a sync has failed.
     pub(super) failed: Arc<FailedFiles>,
     /// Whether a sync has failed since the file was last read from its beginning.
@@ -150,6 +150,7 @@ impl Generation {
             folder_synced: AtomicBool::new(false),
             staged_bytes: AtomicU64::new(0),
             written: AtomicBool::new(false),
+            has_background: AtomicBool::new(false),
             in_doubt: AtomicBool::new(false),
             tier: Tier::new(env.memory_tier, header.hash_key),
         }

@@ -1,9 +1,10 @@
 //! [`Log`]: the engine as its users see it.
 
 use super::{
-    append::{Draft, Step},
+    append::{Draft, Payload, Step},
     batch::Batch,
     check::{CheckReport, check},
+    codec,
     compact::Keep,
     entry::{Entry, Head, Times, Write},
     env::Env,
@@ -14,7 +15,7 @@ use super::{
     shared::{Settings, Shared},
     stats::Stats,
 };
-use crate::{ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use std::{
     fmt,
@@ -70,9 +71,18 @@ impl Log {
 
     /// Opens a log in other surroundings.
     pub(crate) fn open_in(env: Env, path: &Path, options: &Options) -> Result<Self> {
-        let env = Env { memory_tier: options.memory_tier, ..env };
-        let settings =
-            Settings { fast_save: options.fast_save, on_damage: options.on_damage, lock_timeout: options.lock_timeout };
+        if options.compress && !codec::BUILT_IN {
+            let message = "this build cannot compress; build larder with the feature `zstd`, or leave `compress` out";
+            return Err(Error::new(ErrorKind::NotBuiltIn, message).with_path(path));
+        }
+        let (memory_tier, max_size) = (options.memory_tier, options.max_size);
+        let env = Env { memory_tier, max_size, bookkeeping: options.bookkeeping.clone(), ..env };
+        let settings = Settings {
+            fast_save: options.fast_save,
+            on_damage: options.on_damage,
+            lock_timeout: options.lock_timeout,
+            compress: options.compress,
+        };
         let shared = Shared::open(env, path, !options.read_only, &settings)?;
         Ok(Self { shared, settings })
     }
@@ -86,8 +96,8 @@ impl Log {
     /// Stores a value with an empty head, created now and never dropped.
     ///
     /// # Errors
-    /// `InvalidInput` or `TooLarge` for a key or value out of range, `Busy` if the lock is not free in time, `Full`
-    /// if less than 64 KiB would be left on the disk, `ReadOnly`, `Damaged` or `NewerFormat` for a file that must not
+    /// `InvalidInput` or `TooLarge` for a key or value out of range or longer than [`Options::max_size`], `Busy` if the
+    /// lock is not free in time, `Full` if less than 64 KiB would be left on the disk, `ReadOnly`, `Damaged` or `NewerFormat` for a file that must not
     /// be written to, `Poisoned` after an earlier failed sync, `Io`. After `Full`, `Busy`, `TooLarge` and
     /// `InvalidInput` nothing was stored; after a failed sync (`Io`; `Poisoned` for others who waited for the same
     /// sync) the value is there and may or may not survive a power cut.
@@ -107,10 +117,11 @@ impl Log {
         times: Times,
     ) -> Result<()> {
         let (key, head, body) = (key.as_ref(), head.as_ref(), body.as_ref());
+        self.shared.check_size((key.len() + head.len() + body.len()) as u64)?;
         if self.is_long(key, head, body) {
             return self.put_long(key, head, body, times);
         }
-        self.run(vec![Step::Write(Draft::put(key, head, body, times, false)?)])
+        self.run(vec![Step::Write(Draft::put(key, head, self.payload(body), times, false)?)])
     }
 
     /// The body of the value that a key leads to.
@@ -194,7 +205,11 @@ impl Log {
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let key = key.as_ref();
         let draft = Draft::delete(key)?;
-        let guard = self.shared.lock(&self.settings)?;
+        // Deleting needs no room that deleting could not give back.
+        let guard = match self.shared.lock_to_append(&self.settings, 0) {
+            Err(error) if matches!(error.kind(), ErrorKind::Full) => self.shared.lock(&self.settings)?,
+            locked => locked?,
+        };
         // An entry that cannot be read is there, and is best removed.
         let found = guard.generation.resolve(key, Want::Head, Source::Disk, &self.shared.counters);
         let there = found.map_or(true, |read| read.is_some());
@@ -217,10 +232,35 @@ impl Log {
     /// `Conflict` if a [`Write::Expect`] fails; else as [`put`](Self::put). After an error nothing of it is stored,
     /// except after a failed sync, when all of it may be.
     pub fn apply(&self, writes: &[Write]) -> Result<()> {
+        self.shared.check_size(writes.iter().map(Write::weight).sum())?;
         if self.needs_chunks(writes) {
             return self.apply_with_chunks(writes);
         }
-        self.run(writes.iter().map(|write| Step::of(write, None)).collect::<Result<_>>()?)
+        self.run(writes.iter().map(|write| Step::of(write, self.payload_of(write))).collect::<Result<_>>()?)
+    }
+
+    /// Whether this handle compresses bodies; see [`Options::compress`].
+    #[must_use]
+    pub fn compresses(&self) -> bool {
+        self.settings.compress
+    }
+
+    /// A body as it is to be stored inline.
+    pub(super) fn payload<'a>(&self, body: &'a [u8]) -> Payload<'a> {
+        let frame = self.settings.compress.then(|| codec::encode(body)).flatten();
+        frame.map_or(Payload::AsIs(body), |frame| Payload::Frame { frame, raw_len: body.len() as u64 })
+    }
+
+    /// The same for the body of a write, if it has one in memory.
+    pub(super) fn payload_of<'a>(&self, write: &'a Write) -> Payload<'a> {
+        match write {
+            Write::Put { body, .. } => self.payload(body),
+            Write::PutStaged { body, .. } => match body.as_bytes() {
+                Some(bytes) if !body.is_to_stay() => self.payload(bytes),
+                bytes => Payload::AsIs(bytes.map(|bytes| &bytes[..]).unwrap_or_default()),
+            },
+            _ => Payload::AsIs(&[]),
+        }
     }
 
     /// Whether a key leads to a value.
@@ -354,7 +394,7 @@ impl Log {
     }
 
     /// Does the work of the background thread that is due now.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn tick(&self) -> Result<()> {
         self.shared.tick()
     }
@@ -369,7 +409,8 @@ impl Log {
         if self.settings.fast_save {
             self.shared.start_background();
         }
-        let (guard, ticket) = self.append(vec![Step::Write(Draft::clear())])?;
+        let guard = self.shared.lock(&self.settings)?;
+        let ticket = self.shared.apply_locked(&guard, vec![Step::Write(Draft::clear())], &self.settings)?;
         self.shared.acknowledge(guard, ticket, &self.settings)
     }
 
@@ -379,14 +420,14 @@ impl Log {
     }
 
     fn append(&self, steps: Vec<Step<'_>>) -> Result<(WriteGuard, Option<u64>)> {
-        let guard = self.shared.lock(&self.settings)?;
+        let guard = self.shared.lock_to_append(&self.settings, 0)?;
         let ticket = self.shared.apply_locked(&guard, steps, &self.settings)?;
         Ok((guard, ticket))
     }
 
     pub(super) fn acknowledge(&self, guard: WriteGuard, ticket: Option<u64>) -> Result<()> {
         let due = self.shared.compaction_is_due(&guard.generation) || self.shared.checkpoint_is_due(&guard.generation);
-        if due || self.settings.fast_save {
+        if (due || self.settings.fast_save) && !guard.generation.has_background.swap(true, Ordering::Relaxed) {
             self.shared.start_background();
         }
         let acknowledged = self.shared.acknowledge(guard, ticket, &self.settings);

@@ -220,6 +220,11 @@ impl Slots {
         good.max_by_key(|slot| slot.seq)
     }
 
+    /// The number of the newest good slot; 0 without one.
+    pub(super) fn seq(&self) -> u64 {
+        self.best().map_or(0, |best| best.seq)
+    }
+
     /// Whether nothing is known of how far the log was synced, although it once was written down.
     pub(super) fn both_bad(&self) -> bool {
         self.0 == [SlotState::Bad; 2]

@@ -50,6 +50,15 @@ pub(super) const INDEX_CHECK_BITS: u32 = 13;
 
 /// Stored as is.
 pub(super) const CODEC_RAW: u8 = 0;
+/// One zstd frame.
+pub(super) const CODEC_FRAME: u8 = 1;
+/// Each extent is a zstd frame, a piece of the body.
+pub(super) const CODEC_PIECES: u8 = 2;
+/// A body of one frame decodes to no more, and a piece to no more than a chunk holds.
+pub(super) const FRAME_RAW_MAX: u64 = 16 << 20;
+pub(super) const PIECE_RAW_MAX: u64 = CHUNK_MAX;
+/// No frame needs more memory than this to be decoded as a stream, the usual buffers aside.
+pub(super) const FRAME_WINDOW_LOG_MAX: u32 = 20;
 
 pub(super) const KEY_MAX: usize = 64 << 10;
 pub(super) const HEAD_MAX: usize = 1 << 20;

@@ -2,18 +2,19 @@
 //! then the proof that the path still names this file and that its tail is whole. Every wait has a limit.
 
 use super::{
-    disk::{DiskFile, retry},
+    disk::{DiskFile, Stat, retry},
     env::Env,
-    generation::{CaughtUp, Generation, names, newer_format},
+    generation::{CaughtUp, Generation, newer_format},
     layout::LOG_START,
     plant::{Bug, planted},
     shared::{OnDamage, Settings, Shared},
+    sync::{Condvar, Mutex},
 };
 use crate::{Error, ErrorKind, Result};
 use std::{
     io,
     path::Path,
-    sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -35,10 +36,12 @@ struct GateState {
 
 impl Gate {
     pub(super) fn enter(&self, limit: Duration) -> bool {
-        // A limit beyond what a clock can tell is as good as a day.
-        let deadline = Instant::now().checked_add(limit).unwrap_or_else(|| Instant::now() + DAY);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while state.taken {
+        // A lone writer need not look at the clock.
+        let started = state.taken.then(Instant::now);
+        while let (true, Some(started)) = (state.taken, started) {
+            // A limit beyond what a clock can tell is as good as a day.
+            let deadline = started.checked_add(limit).unwrap_or_else(|| started + DAY);
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
@@ -87,18 +90,17 @@ impl Shared {
     /// Waits for the lock on the file that the path names, and brings the view up to its end.
     pub(super) fn lock(&self, settings: &Settings) -> Result<WriteGuard> {
         self.may_write()?;
-        let started = self.env.clock.monotonic();
+        let (started, mut left) = (self.env.clock.monotonic(), settings.lock_timeout);
         loop {
-            let spent = self.env.clock.monotonic().saturating_sub(started);
-            let left = settings.lock_timeout.saturating_sub(spent);
-            let Some(guard) = self.lock_once(left)? else {
+            let Some((guard, stat)) = self.lock_once(left)? else {
                 self.reopen(settings)?;
                 if left.is_zero() {
                     return Err(busy(&self.path));
                 }
+                left = self.left_of(settings.lock_timeout, started);
                 continue;
             };
-            match self.ready(&guard) {
+            match self.ready(&guard, &stat) {
                 Ok(true) => return Ok(guard),
                 Ok(false) if left.is_zero() => return Err(busy(&self.path)),
                 Ok(false) => drop(guard),
@@ -110,28 +112,37 @@ impl Shared {
                 Err(error) => return Err(error),
             }
             self.reopen(settings)?;
+            left = self.left_of(settings.lock_timeout, started);
         }
+    }
+
+    fn left_of(&self, limit: Duration, started: Duration) -> Duration {
+        limit.saturating_sub(self.env.clock.monotonic().saturating_sub(started))
     }
 
     /// Waits for the lock on the file in hand; `None` if that is no longer what the path names. Makes no file and
     /// puts none aside.
     pub(super) fn lock_in_hand(&self, settings: &Settings) -> Result<Option<WriteGuard>> {
-        let Some(guard) = self.lock_once(settings.lock_timeout)? else { return Ok(None) };
-        Ok(self.ready(&guard)?.then_some(guard))
+        let Some((guard, stat)) = self.lock_once(settings.lock_timeout)? else { return Ok(None) };
+        Ok(self.ready(&guard, &stat)?.then_some(guard))
     }
 
-    /// Takes gate and file lock; `None` if the path has come to name another file, or nothing.
-    fn lock_once(&self, limit: Duration) -> Result<Option<WriteGuard>> {
+    /// Takes gate and file lock, and says how the file is then; `None` if the path has come to name another one, or
+    /// nothing.
+    fn lock_once(&self, limit: Duration) -> Result<Option<(WriteGuard, Stat)>> {
         let generation = self.generation();
         if generation.pid != (self.env.pid)() {
             return Ok(None);
         }
-        let started = self.env.clock.monotonic();
-        if !generation.gate.enter(limit) {
-            return Err(busy(&self.path));
+        let mut left = limit;
+        if !generation.gate.enter(Duration::ZERO) {
+            let started = self.env.clock.monotonic();
+            if !generation.gate.enter(limit) {
+                return Err(busy(&self.path));
+            }
+            left = self.left_of(limit, started);
         }
-        let spent = self.env.clock.monotonic().saturating_sub(started);
-        let locked = wait_for(&self.env, &*generation.file, &self.path, limit.saturating_sub(spent));
+        let locked = wait_for(&self.env, &*generation.file, &self.path, left);
         let guard = match locked {
             Ok(()) => WriteGuard { generation },
             Err(error) => {
@@ -139,24 +150,29 @@ impl Shared {
                 return Err(error);
             }
         };
-        let named = planted(Bug::IdentityUnchecked) || names(&*self.env.disk, &self.path, &guard.generation.stat)?;
-        Ok(named.then_some(guard))
+        if planted(Bug::IdentityUnchecked) {
+            let stat = guard.generation.file.stat();
+            return Ok(Some((guard, stat.map_err(|error| Error::io("read the cache file", &self.path, error))?)));
+        }
+        // What the path names is this file, so that its size comes with its name.
+        let named = self.env.disk.stat_path(&self.path);
+        let named = named.map_err(|error| Error::io("look up the cache file", &self.path, error))?;
+        Ok(named.filter(|named| named.same_file(&guard.generation.stat)).map(|named| (guard, named)))
     }
 
     /// Brings a locked generation to the state that an append needs; `false` if the file was written over.
-    fn ready(&self, guard: &WriteGuard) -> Result<bool> {
+    fn ready(&self, guard: &WriteGuard, stat: &Stat) -> Result<bool> {
         let generation = &*guard.generation;
         if !generation.header.writable() {
             return Err(newer_format(&self.path));
         }
         let failed = |error| Error::io("read the cache file", &self.path, error);
-        let stat = generation.file.stat().map_err(failed)?;
         // After a failed sync the log is read anew in any case.
         let in_doubt = generation.in_doubt.load(Ordering::Acquire);
         if generation.has_shrunk(stat.size) || !in_doubt && !generation.is_same_log().map_err(failed)? {
             return Ok(false);
         }
-        match generation.catch_up_or_doubt(&stat)? {
+        match generation.catch_up_or_doubt(stat)? {
             // A file that was cut short at the border of a batch looks whole; only the slots know better.
             CaughtUp::Complete if generation.seen() < generation.slots().synced() => {
                 generation.check_cut(&self.path).map(|()| true)
@@ -206,14 +222,14 @@ fn cut(generation: &Generation) -> io::Result<()> {
 pub(super) fn wait_for(env: &Env, file: &dyn DiskFile, path: &Path, limit: Duration) -> Result<()> {
     const PAUSE_FIRST: Duration = Duration::from_micros(50);
     const PAUSE_MAX: Duration = Duration::from_millis(5);
-    let started = env.clock.monotonic();
-    let mut pause = PAUSE_FIRST;
+    let (mut started, mut pause) = (None, PAUSE_FIRST);
     loop {
         match retry(|| file.try_lock()) {
             Ok(true) => return Ok(()),
             Ok(false) => {}
             Err(error) => return Err(Error::io("lock the cache file", path, error)),
         }
+        let started = *started.get_or_insert_with(|| env.clock.monotonic());
         if env.clock.monotonic().saturating_sub(started) >= limit {
             return Err(busy(path));
         }

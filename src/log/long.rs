@@ -2,8 +2,8 @@
 //! holds the lock for long.
 
 use super::{
-    append::{Step, check_head, check_key},
-    chunks::{Chunked, Chunks},
+    append::{Payload, Step, Table, check_head, check_key},
+    chunks::{Chunked, Chunks, Packing},
     entry::{Times, Write},
     handle::Log,
     layout::BODY_MAX,
@@ -68,7 +68,7 @@ impl Log {
         let counters = &self.shared.counters;
         let Some(read) = generation.resolve(key.as_ref(), Want::Head, Source::Tier, counters)? else { return Ok(None) };
         let Some(extents) = generation.extents_of(&read, counters)? else { return Ok(None) };
-        Reader::new(&self.shared, &generation, read.into_head(&generation), &extents)
+        Reader::new(&self.shared, &generation, read, &extents)
     }
 
     /// Whether a value is too long to be written in one piece.
@@ -126,11 +126,13 @@ impl Log {
     }
 
     fn apply_staged(&self, writes: &[Write]) -> Result<()> {
+        // What is not in chunks is compressed before the lock is there.
+        let payloads: Vec<_> = writes.iter().map(|write| self.payload_of(write)).collect();
         let (guard, tables) = self.lock_with(&writes.iter().filter_map(staged_body).collect::<Vec<_>>())?;
-        let mut tables = tables.iter();
-        let steps = writes.iter().map(|write| {
-            let table = staged_body(write).and_then(|_| tables.next()).and_then(Option::as_deref);
-            Step::of(write, table)
+        let mut tables = tables.into_iter();
+        let steps = writes.iter().zip(payloads).map(|(write, payload)| {
+            let table = staged_body(write).and_then(|_| tables.next()).flatten();
+            Step::of(write, table.map_or(payload, Payload::Chunks))
         });
         let steps = steps.collect::<Result<_>>()?;
         let ticket = self.shared.apply_locked(&guard, steps, &self.settings)?;
@@ -146,14 +148,16 @@ impl Log {
     fn stage_all(&self, bodies: &[&[u8]]) -> Result<Vec<Staged>> {
         let pieces = self.shared.env.pieces;
         let mut chunks = Chunks::none(self);
-        let (mut ranges, mut hold, mut bytes) = (Vec::with_capacity(bodies.len()), Vec::new(), 0);
+        let (mut staged, mut hold, mut bytes) = (Vec::with_capacity(bodies.len()), Vec::new(), 0);
         let mut count = 0;
         for body in bodies {
             if body.len() as u64 > BODY_MAX {
                 return Err(Error::new(ErrorKind::TooLarge, "a body is longer than 4 GiB"));
             }
             let first = count;
-            for piece in body.chunks(pieces.chunk) {
+            let mut packing = Packing::new(self);
+            for piece in body.chunks(packing.piece_len()) {
+                let piece = packing.pack(piece)?;
                 if bytes + piece.len() > pieces.inline_max && !hold.is_empty() {
                     chunks.append(self, &hold)?;
                     hold.clear();
@@ -163,34 +167,35 @@ impl Log {
                 hold.push(piece);
                 count += 1;
             }
-            ranges.push(first..count);
+            staged.push((first..count, packing.codec(), body.len() as u64));
         }
         if !hold.is_empty() {
             chunks.append(self, &hold)?;
         }
         let chunks = Arc::new(Chunked::new(chunks));
-        let staged = ranges.into_iter().zip(bodies);
-        Ok(staged.map(|(range, body)| Staged::in_chunks(&chunks, range, body.len() as u64)).collect())
+        let staged = staged.into_iter();
+        Ok(staged.map(|(range, codec, len)| Staged::in_chunks(&chunks, range, codec, len)).collect())
     }
 
     /// Locks the file once all staged bodies are in it and on the medium; gives the tables that name their chunks.
-    pub(super) fn lock_with(&self, staged: &[&Staged]) -> Result<(WriteGuard, Vec<Option<Vec<u8>>>)> {
+    pub(super) fn lock_with(&self, staged: &[&Staged]) -> Result<(WriteGuard, Vec<Option<Table>>)> {
         // Each turn is lost only to a compaction or a clear at that moment.
         const TURNS_MAX: usize = 16;
         for _ in 0..TURNS_MAX {
             let mut brought: Option<&Arc<Chunked>> = None;
-            for (chunks, _) in staged.iter().filter_map(|staged| staged.chunks()) {
+            for (chunks, ..) in staged.iter().filter_map(|staged| staged.chunks()) {
                 if brought.is_none_or(|last| !Arc::ptr_eq(last, chunks)) {
                     chunks.bring_along(self)?;
                     brought = Some(chunks);
                 }
             }
-            let guard = self.shared.lock(&self.settings)?;
+            let own = staged.iter().filter_map(|staged| staged.chunks().map(|_| staged.len())).sum();
+            let guard = self.shared.lock_to_append(&self.settings, own)?;
             let tables = staged.iter().map(|staged| {
-                let Some((chunks, range)) = staged.chunks() else { return Some(None) };
+                let Some((chunks, range, codec)) = staged.chunks() else { return Some(None) };
                 let chunks = chunks.now();
                 let usable = chunks.are_in(&guard.generation) || planted(Bug::ChunksLeftBehind);
-                usable.then(|| Some(chunks.table(range)))
+                usable.then(|| Some(chunks.table(range, codec, staged.len())))
             });
             if let Some(tables) = tables.collect() {
                 return Ok((guard, tables));
@@ -213,6 +218,14 @@ fn inline_body(write: &Write) -> Option<&[u8]> {
         Write::Put { body, .. } => Some(body),
         Write::PutStaged { body, .. } => body.as_bytes().map(|bytes| &bytes[..]),
         _ => None,
+    }
+}
+
+impl Write {
+    /// The bytes that it stores, wherever they stand by now.
+    pub(super) fn weight(&self) -> u64 {
+        let apart = staged_body(self).filter(|body| body.chunks().is_some()).map_or(0, Staged::len);
+        inline_len(self) as u64 + apart
     }
 }
 

@@ -5,6 +5,7 @@
 mod append;
 mod background;
 mod batch;
+mod bookkeeping;
 #[cfg(test)]
 mod bounds;
 mod change;
@@ -12,6 +13,7 @@ mod check;
 mod checkpoint;
 mod chunks;
 mod clock;
+mod codec;
 mod commit;
 mod compact;
 mod copy;
@@ -19,10 +21,12 @@ mod copy_body;
 mod disk;
 mod entry;
 mod env;
+mod evict;
 mod fields;
+#[cfg(feature = "zstd")]
+mod frames;
 #[cfg(any(test, fuzzing))]
-#[doc(hidden)]
-pub mod fuzz;
+pub(crate) mod fuzz;
 mod generation;
 mod handle;
 mod header;
@@ -35,8 +39,12 @@ mod indexed;
 mod interleaved;
 mod iter;
 mod layout;
+#[cfg(test)]
+mod limits;
 mod lock;
 mod long;
+#[cfg(all(test, loom))]
+mod loomed;
 mod map;
 mod memo;
 mod new_file;
@@ -52,16 +60,19 @@ mod repair;
 mod repoint;
 mod segment;
 mod shared;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "a fuzzer needs its histories, not its tests"))]
 mod sim;
 mod snapshot;
 mod staged;
 mod stats;
 #[cfg(test)]
 mod streams;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod tier;
+mod usage;
 #[cfg(test)]
 mod vectors;
 mod view;
@@ -70,6 +81,8 @@ mod walk;
 mod watched;
 
 pub use batch::Batch;
+#[cfg_attr(not(feature = "session"), expect(unused_imports, reason = "there is no layer above"))]
+pub(crate) use bookkeeping::{BookRecord, Bookkeeping, Pruned};
 pub use change::Change;
 pub use check::{CheckReport, LogEnd};
 pub use clock::{Clock, SystemClock};

@@ -1,6 +1,9 @@
 //! How a log is opened.
 
-use super::clock::{Clock, SystemClock};
+use super::{
+    bookkeeping::Bookkeeping,
+    clock::{Clock, SystemClock},
+};
 use std::{sync::Arc, time::Duration};
 
 /// Bytes of the memory tier unless a program says otherwise.
@@ -28,6 +31,7 @@ pub enum OnDamage {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, each set by its name")]
 pub struct Options {
     pub(super) fast_save: bool,
     pub(super) read_only: bool,
@@ -36,6 +40,9 @@ pub struct Options {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) map_index: bool,
     pub(super) memory_tier: u64,
+    pub(super) compress: bool,
+    pub(super) max_size: Option<u64>,
+    pub(super) bookkeeping: Option<Arc<dyn Bookkeeping>>,
 }
 
 impl Options {
@@ -50,6 +57,9 @@ impl Options {
             clock: Arc::new(SystemClock),
             map_index: true,
             memory_tier: MEMORY_TIER,
+            compress: false,
+            max_size: None,
+            bookkeeping: None,
         }
     }
 
@@ -120,6 +130,47 @@ impl Options {
     #[must_use]
     pub fn memory_tier(mut self, bytes: u64) -> Self {
         self.memory_tier = bytes;
+        self
+    }
+
+    /// Whether bodies are compressed (zstd, level 3), where that saves at least an eighth of them. Default: no.
+    ///
+    /// It is tried for each body of 256 bytes or more, outside the lock; of a body that comes piece by piece the first
+    /// MiB decides. A [`Staged`](super::Staged) body can be [excepted](super::Staged::as_it_is). Heads, keys, and what
+    /// is there already stay as they are; handles that compress and handles that do not may use one file. Every
+    /// build with the feature `zstd` reads compressed bodies, whatever this says; one without answers
+    /// [`NotBuiltIn`](crate::ErrorKind::NotBuiltIn) for them, and for opening with `true`. The memory tier keeps
+    /// bodies decoded. A [`Reader`](super::Reader) finds its way in a long body piece by piece.
+    #[must_use]
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.compress = compress;
+        self
+    }
+
+    /// Bytes that the file may take. Default: no limit.
+    ///
+    /// The file is never longer than this, 16 MiB, and one value (or batch) together. Once it is longer than `bytes` (of
+    /// more than 256 MiB: than 15/16 of them), a compaction in the background drops what is dead and then values until
+    /// 60 % of `bytes` are left: first those that nobody has read since the last time, in the order in which they were
+    /// written, then those that were read, the longest ago first. Aliases of a dropped value go with it. A writer that is
+    /// faster than this waits for it, up to [`lock_timeout`](Self::lock_timeout), or does it itself. While a compaction
+    /// runs there is a second file of up to the same length beside it.
+    ///
+    /// A value or batch longer than `bytes` is not stored: that is the error [`TooLarge`](crate::ErrorKind::TooLarge).
+    /// `Full` means that nothing more can be dropped.
+    ///
+    /// What was read is noted in memory, and written down for other processes at each checkpoint, and at most once an
+    /// hour when a handle is closed that has only read: with `max_size` alone, reading changes the file. Each process
+    /// that writes to the file keeps to the limit that it was given; the first handle of a file in a process decides.
+    #[must_use]
+    pub fn max_size(mut self, bytes: u64) -> Self {
+        self.max_size = Some(bytes);
+        self
+    }
+
+    /// What knows the records of the layer above. The first handle of a file in a process decides.
+    pub(crate) fn bookkeeping(mut self, bookkeeping: Arc<dyn Bookkeeping>) -> Self {
+        self.bookkeeping = Some(bookkeeping);
         self
     }
 

@@ -20,6 +20,10 @@ pub(super) enum Bug {
     CutUnsynced,
     /// A durable write is acknowledged before the sync.
     AckBeforeSync,
+    /// A sync speaks for what was written while it ran.
+    SyncCoversLate,
+    /// Whoever waits for a sync is not told that it is over.
+    SyncUntold,
     /// A sync that failed is tried again, and counts if it then succeeds.
     SyncRetried,
     /// The folder is not synced after a file was created or renamed, nor before the first acknowledgement.
@@ -34,6 +38,8 @@ pub(super) enum Bug {
     IncarnationReused,
     /// A slot claims as synced what was only written.
     SlotAhead,
+    /// A slot is written although the one before may not be on the medium yet.
+    SlotsUnsettled,
     /// A new file's first pages are not synced before it gets its name.
     CreateUnsynced,
     /// CLEAR forgets aliases, not values.
@@ -56,6 +62,12 @@ pub(super) enum Bug {
     BadPageIsMiss,
     /// A full page of an index does not say that entries stand in the next one.
     OverflowUnmarked,
+    /// A writer goes on although the file is as large as it may be.
+    RoomNotMade,
+    /// What makes room takes no account of what was read.
+    UsesIgnored,
+    /// What makes room takes the bookkeeping of the layer above with it.
+    EvictsBooks,
     /// A new generation takes over the memory tier of the last one.
     TierInherited,
 }

@@ -69,11 +69,6 @@ impl Generation {
         Ok(target.is_some_and(|target| Present::is_bound_to(bound, target)))
     }
 
-    /// Whether an alias leads somewhere or may come to.
-    pub(super) fn is_in_being(&self, hash: u128, counters: &Counters) -> Result<bool> {
-        Ok(incarnation_of(hash, |hash| self.present_in_log(hash, counters))?.is_some())
-    }
-
     /// What the newest record of a key says of its presence.
     pub(super) fn present_in_log(&self, hash: u128, counters: &Counters) -> Result<Option<Present>> {
         let loc = self.find(hash)?;

@@ -2,12 +2,13 @@
 //! that neither a truncated file nor a failing disk can raise a signal.
 
 use super::{
+    codec::{self, Cut, Undecodable, not_built_in},
     disk::{read_at, read_exact_at},
     entry::{Entry, Head, Times, Version},
     fields::crc32,
     generation::Generation,
     index::Place,
-    layout::{ALIAS_HOPS_MAX, CODEC_RAW, RECORD_HEADER_LEN},
+    layout::{ALIAS_HOPS_MAX, CHUNK_MAX, CODEC_FRAME, CODEC_PIECES, CODEC_RAW, RECORD_HEADER_LEN},
     memo::Memo,
     record::{Extent, Kind, RecordHeader},
     shared::Counters,
@@ -22,7 +23,10 @@ use std::{io, sync::atomic::Ordering};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Want {
     Head,
+    /// With the body as it was put.
     Body,
+    /// With the body as it stands in the file, compressed or not.
+    Stored,
 }
 
 /// Where a key may be read from.
@@ -52,14 +56,6 @@ impl Read {
         Times { created_ms: self.header.created_ms, drop_after_ms: self.header.drop_after_ms }
     }
 
-    /// Fails if the body is wanted and stored in a way that this build cannot undo: never a miss.
-    fn decodable(self, want: Want) -> Result<Self> {
-        if want == Want::Head || self.header.codec == CODEC_RAW {
-            return Ok(self);
-        }
-        Err(Error::new(ErrorKind::NotBuiltIn, "the value is compressed; build larder with the feature `zstd`"))
-    }
-
     /// The entry as callers see it.
     pub(super) fn into_entry(self, generation: &Generation) -> Entry {
         let (times, version) = (self.times(), generation.version(&self.loc));
@@ -72,7 +68,7 @@ impl Read {
 
     /// The head as callers see it.
     pub(super) fn into_head(self, generation: &Generation) -> Head {
-        let body_len = self.header.body_len;
+        let body_len = self.header.decoded_len();
         let mut head = Head::of(&self.into_entry(generation));
         head.body_len = if head.alias_to.is_some() { 0 } else { body_len };
         head
@@ -94,6 +90,7 @@ impl Generation {
         match self.read_record(spot, key, want) {
             Ok(Ok(read)) => Ok(Some(read)),
             Ok(Err(Unusable::OtherKey)) => Ok(None),
+            Ok(Err(Unusable::NotBuiltIn)) => Err(not_built_in().with_offset(spot.offset)),
             Ok(Err(Unusable::Unsound)) => {
                 counters.unsound.fetch_add(1, Ordering::Relaxed);
                 Ok(None)
@@ -114,7 +111,7 @@ impl Generation {
         // Most heads are short; one that is not costs a second read.
         const HEAD_GUESS: u64 = 4096;
         let first = match want {
-            Want::Body => spot.len,
+            Want::Body | Want::Stored => spot.len,
             Want::Head => spot.len.min(HEAD_GUESS + key.map_or(0, <[u8]>::len) as u64),
         };
         let mut record = read_exact_at(&*self.file, length(first)?, spot.offset)?;
@@ -123,14 +120,14 @@ impl Generation {
         };
         let Some(loc) = spot.settle(&header) else { return Ok(Err(Unusable::Unsound)) };
         let head_end = length(RECORD_HEADER_LEN as u64 + header.head_part_len())?;
-        let whole_body = want == Want::Body || header.kind == Kind::Alias;
+        let whole_body = want != Want::Head || header.kind == Kind::Alias;
         let needed = if whole_body { head_end + length(header.body_part_len())? } else { head_end };
         if record.len() < needed {
             record = read_exact_at(&*self.file, needed, spot.offset)?;
         }
         let record = Bytes::from(record);
         let key_end = RECORD_HEADER_LEN + header.key_len as usize;
-        let (stored_key, head) = (record.slice(RECORD_HEADER_LEN..key_end), record.slice(key_end..head_end));
+        let (mut stored_key, mut head) = (record.slice(RECORD_HEADER_LEN..key_end), record.slice(key_end..head_end));
         if key.is_some_and(|key| key != stored_key) {
             return Ok(Err(Unusable::OtherKey));
         }
@@ -139,9 +136,16 @@ impl Generation {
         }
         let body = if whole_body {
             let part = record.slice(head_end..needed);
-            match self.body(&header, loc, part)? {
-                Some(body) => body,
-                None => return Ok(Err(Unusable::Unsound)),
+            let decode = want == Want::Body && header.kind == Kind::Put && header.codec != CODEC_RAW;
+            if decode {
+                // So that the compressed body goes, however long the entry stays in memory.
+                let front = Bytes::copy_from_slice(&record[RECORD_HEADER_LEN..head_end]);
+                head = front.slice(stored_key.len()..);
+                stored_key = front.slice(..stored_key.len());
+            }
+            match if decode { self.decoded(&header, loc, part)? } else { self.body(&header, loc, part)? } {
+                Ok(body) => body,
+                Err(unusable) => return Ok(Err(unusable)),
             }
         } else {
             Bytes::new()
@@ -149,25 +153,77 @@ impl Generation {
         Ok(Ok(Read { header, loc, key: stored_key, head, body, memo: Memo::default() }))
     }
 
-    /// The body that a record's body part holds or names; `None` if a checksum fails.
-    fn body(&self, header: &RecordHeader, loc: Loc, part: Bytes) -> io::Result<Option<Bytes>> {
+    /// The body that a record's body part holds or names, as it is stored.
+    fn body(&self, header: &RecordHeader, loc: Loc, part: Bytes) -> io::Result<Result<Bytes, Unusable>> {
         if crc32(&[&part]) != header.body_crc {
-            return Ok(None);
+            return Ok(Err(Unusable::Unsound));
         }
         if !header.extents() {
-            return Ok(Some(part));
+            return Ok(Ok(part));
         }
-        let Some(extents) = Extent::decode_table(&part, loc.offset, header.body_len) else { return Ok(None) };
+        let Some(extents) = Extent::decode_table(&part, loc.offset, header.body_len) else {
+            return Ok(Err(Unusable::Unsound));
+        };
         let mut body = Vec::with_capacity(length(header.body_len)?);
         for extent in extents {
-            let start = body.len();
-            read_at(&*self.file, &mut body, extent.len as usize, extent.offset)?;
-            let read = body.get(start..).unwrap_or_default();
-            if read.len() < extent.len as usize || crc32(&[read]) != extent.crc {
-                return Ok(None);
+            if !self.read_extent(&extent, &mut body)? {
+                return Ok(Err(Unusable::Unsound));
             }
         }
-        Ok(Some(Bytes::from(body)))
+        Ok(Ok(Bytes::from(body)))
+    }
+
+    /// The same, decoded.
+    fn decoded(&self, header: &RecordHeader, loc: Loc, part: Bytes) -> io::Result<Result<Bytes, Unusable>> {
+        match header.codec {
+            CODEC_FRAME => {
+                let stored = self.body(header, loc, part)?;
+                Ok(stored.and_then(|stored| Ok(codec::decode(&stored, header.raw_len)?.into())))
+            }
+            CODEC_PIECES if codec::BUILT_IN => self.decoded_pieces(header, loc, &part),
+            _ => Ok(Err(Unusable::NotBuiltIn)),
+        }
+    }
+
+    fn decoded_pieces(&self, header: &RecordHeader, loc: Loc, table: &[u8]) -> io::Result<Result<Bytes, Unusable>> {
+        let sound = header.extents() && crc32(&[table]) == header.body_crc;
+        let extents = Extent::decode_table(table, loc.offset, header.body_len).filter(|_| sound);
+        // The body grows with what really comes out of the frames, not by what the record promises.
+        let mut body = Vec::new();
+        let decoded = self.each_piece(header.raw_len, extents.as_deref().unwrap_or_default(), |piece| {
+            body.extend_from_slice(piece);
+        })?;
+        Ok(decoded.map(|()| body.into()).map_err(Unusable::from))
+    }
+
+    /// Decodes a body whose extents are frames, one after the other.
+    pub(super) fn each_piece(
+        &self,
+        raw_len: u64,
+        extents: &[Extent],
+        mut each: impl FnMut(&[u8]),
+    ) -> io::Result<Result<(), Undecodable>> {
+        let (mut cut, mut stored) = (None, Vec::new());
+        for (number, extent) in extents.iter().enumerate() {
+            stored.clear();
+            if u64::from(extent.len) > CHUNK_MAX || !self.read_extent(extent, &mut stored)? {
+                return Ok(Err(Undecodable::Unsound));
+            }
+            cut = cut.or_else(|| Cut::new(extents, &stored, raw_len));
+            match cut.ok_or(Undecodable::Unsound).and_then(|cut| cut.decode(number, &stored)) {
+                Ok(piece) => each(&piece),
+                Err(undecodable) => return Ok(Err(undecodable)),
+            }
+        }
+        Ok(if cut.is_some() { Ok(()) } else { Err(Undecodable::Unsound) })
+    }
+
+    /// Appends the bytes of an extent; `false` if they are not those that it promises.
+    fn read_extent(&self, extent: &Extent, to: &mut Vec<u8>) -> io::Result<bool> {
+        let start = to.len();
+        read_at(&*self.file, to, extent.len as usize, extent.offset)?;
+        let read = to.get(start..).unwrap_or_default();
+        Ok(read.len() == extent.len as usize && crc32(&[read]) == extent.crc)
     }
 
     /// Reads a key, following aliases to a value.
@@ -185,12 +241,18 @@ impl Generation {
             }
             read = target;
         }
+        if from == Source::Tier {
+            counters.count_use(&read);
+        }
         Ok(Some(read).filter(|read| read.loc.role != Role::Alias))
     }
 
     /// Reads a key itself. An alias whose target is gone is not there.
     pub(super) fn read_own(&self, key: &[u8], want: Want, from: Source, counters: &Counters) -> Result<Option<Read>> {
         let Some(read) = self.read_key(key, want, from, counters)? else { return Ok(None) };
+        if from == Source::Tier {
+            counters.count_use(&read);
+        }
         let visible = read.loc.role != Role::Alias || self.leads_on(self.present_as(&read), counters)?;
         Ok(visible.then_some(read))
     }
@@ -229,8 +291,16 @@ impl Generation {
             return Ok(Some(kept));
         }
         let Some(read) = self.read_spot(spot, Some(key), want, counters)? else { return Ok(None) };
-        let read = read.decodable(want)?;
         Ok(Some(if from == Source::Tier && want == Want::Body { self.tier.keep(read) } else { read }))
+    }
+}
+
+impl Counters {
+    /// Notes that somebody has read a value, where that decides what stays.
+    fn count_use(&self, read: &Read) {
+        if let Some(usage) = self.usage.as_ref().filter(|_| read.loc.role == Role::Value) {
+            usage.count(read.header.key_hash);
+        }
     }
 }
 
@@ -270,6 +340,16 @@ impl Spot {
 enum Unusable {
     OtherKey,
     Unsound,
+    NotBuiltIn,
+}
+
+impl From<Undecodable> for Unusable {
+    fn from(undecodable: Undecodable) -> Self {
+        match undecodable {
+            Undecodable::NotBuiltIn => Self::NotBuiltIn,
+            Undecodable::Unsound => Self::Unsound,
+        }
+    }
 }
 
 /// A length that fits in memory. Records are bounded by the file, so only a 32-bit system can fail here.

@@ -1,10 +1,10 @@
 //! One record: its header as a value, and the pure functions that make it from bytes and bytes from it.
 
 use super::{
-    fields::{Fields, crc32_at},
+    fields::{Fields, Writer, crc32_at},
     layout::{
-        BODY_MAX, CHUNK_MAX, EXTENT_LEN, FILE_MAX, FLAG_AUX, FLAG_EXTENTS, FLAG_MORE, FLAG_SKIPPABLE, FLAGS_KNOWN,
-        HEAD_MAX, INLINE_BODY_MAX, KEY_MAX, LOG_START, RECORD_CRC_FROM, RECORD_HEADER_LEN, RECORD_MAGIC,
+        BODY_MAX, CHUNK_MAX, CODEC_RAW, EXTENT_LEN, FILE_MAX, FLAG_AUX, FLAG_EXTENTS, FLAG_MORE, FLAG_SKIPPABLE,
+        FLAGS_KNOWN, HEAD_MAX, INLINE_BODY_MAX, KEY_MAX, LOG_START, RECORD_CRC_FROM, RECORD_HEADER_LEN, RECORD_MAGIC,
         TOUCH_ENTRY_LEN, align_up,
     },
     plant::{Bug, planted},
@@ -140,6 +140,11 @@ impl RecordHeader {
         if self.extents() { u64::from(self.extent_count) * EXTENT_LEN as u64 } else { self.body_len }
     }
 
+    /// The length of the body as it was put.
+    pub(super) fn decoded_len(&self) -> u64 {
+        if self.codec == CODEC_RAW { self.body_len } else { self.raw_len }
+    }
+
     /// Where the body part begins, for a record at `offset`.
     pub(super) fn body_part_at(&self, offset: u64) -> u64 {
         offset + RECORD_HEADER_LEN as u64 + self.head_part_len()
@@ -157,28 +162,27 @@ impl RecordHeader {
 
     /// Seals the header for its place, and returns its bytes.
     pub(super) fn encode(&mut self, file_id: u64, offset: u64) -> [u8; RECORD_HEADER_LEN] {
-        let rest = [
-            &self.prev_crc.to_le_bytes()[..],
-            &self.head_crc.to_le_bytes(),
-            &self.body_crc.to_le_bytes(),
-            &[self.kind.encode(), self.flags, self.codec, self.head_ver],
-            &self.key_len.to_le_bytes(),
-            &self.head_len.to_le_bytes(),
-            &self.extent_count.to_le_bytes(),
-            &0_u32.to_le_bytes(),
-            &self.body_len.to_le_bytes(),
-            &self.key_hash.to_le_bytes(),
-            &self.incarnation.to_le_bytes(),
-            &self.created_ms.to_le_bytes(),
-            &self.drop_after_ms.to_le_bytes(),
-            &self.raw_len.to_le_bytes(),
-        ]
-        .concat();
-        self.header_crc = header_crc(file_id, offset, &rest);
         let mut bytes = [0; RECORD_HEADER_LEN];
-        let (front, back) = bytes.split_at_mut(RECORD_CRC_FROM);
-        front.copy_from_slice(&[RECORD_MAGIC, self.header_crc.to_le_bytes()].concat());
-        back.copy_from_slice(&rest);
+        let mut to = Writer(&mut bytes);
+        to.put(&RECORD_MAGIC);
+        to.put(&[0; 4]);
+        to.put(&self.prev_crc.to_le_bytes());
+        to.put(&self.head_crc.to_le_bytes());
+        to.put(&self.body_crc.to_le_bytes());
+        to.put(&[self.kind.encode(), self.flags, self.codec, self.head_ver]);
+        to.put(&self.key_len.to_le_bytes());
+        to.put(&self.head_len.to_le_bytes());
+        to.put(&self.extent_count.to_le_bytes());
+        to.put(&0_u32.to_le_bytes());
+        to.put(&self.body_len.to_le_bytes());
+        to.put(&self.key_hash.to_le_bytes());
+        to.put(&self.incarnation.to_le_bytes());
+        to.put(&self.created_ms.to_le_bytes());
+        to.put(&self.drop_after_ms.to_le_bytes());
+        to.put(&self.raw_len.to_le_bytes());
+        debug_assert!(to.0.is_empty(), "the fields are as long as the header");
+        self.header_crc = header_crc(file_id, offset, &bytes[RECORD_CRC_FROM..]);
+        bytes[RECORD_MAGIC.len()..RECORD_CRC_FROM].copy_from_slice(&self.header_crc.to_le_bytes());
         bytes
     }
 

@@ -2,9 +2,11 @@
 //! the same body.
 
 use super::{
+    codec,
     disk::read_exact_at,
     fields::crc32,
     generation::Generation,
+    layout::{CODEC_FRAME, CODEC_PIECES},
     read::{Read, Want},
     record::Extent,
     shared::Counters,
@@ -56,7 +58,21 @@ impl Generation {
                 return Ok(false);
             }
         }
-        Ok(true)
+        self.decodes(&read, &extents, counters)
+    }
+
+    /// Whether a body decodes to what its record says. What this build cannot decode is taken at its checksums.
+    fn decodes(&self, read: &Read, extents: &[Extent], counters: &Counters) -> Result<bool> {
+        match read.header.codec {
+            CODEC_FRAME if codec::BUILT_IN => Ok(self.read(read.loc, None, Want::Body, counters)?.is_some()),
+            CODEC_PIECES if codec::BUILT_IN => {
+                let named = if read.header.extents() { extents } else { &[] };
+                let decoded = self.each_piece(read.header.raw_len, named, |_| ()).map_err(read_failed)?;
+                counters.unsound.fetch_add(u64::from(decoded.is_err()), Ordering::Relaxed);
+                Ok(decoded.is_ok())
+            }
+            _ => Ok(true),
+        }
     }
 
     fn crc_of(&self, extent: &Extent) -> io::Result<u32> {

@@ -122,7 +122,8 @@ impl Segment {
     /// says and for a `role`: a bad sector must not keep anybody from replacing what lies there.
     pub(super) fn account(&self, file: &dyn DiskFile, hash: u128, role: Role) -> Looked<Option<Loc>> {
         for place in self.find(file, hash)? {
-            match self.loc_of(file, place) {
+            // The guess is for what stays unreadable, and not for a read that fails once.
+            match self.loc_of(file, place).or_else(|_| self.loc_of(file, place)) {
                 Ok(Some((found, loc))) if found == hash => return Ok(Some(loc)),
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => {

@@ -8,15 +8,14 @@ use super::{
     lock::WriteGuard,
     open::{open_generation, set_aside},
     plant::{Bug, planted},
+    sync::{AtomicU64, Mutex, RwLock},
+    usage::Usage,
 };
 use crate::{Error, ErrorKind, Result};
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError, RwLock, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock, PoisonError, Weak, atomic::Ordering},
     thread::Thread,
     time::Duration,
 };
@@ -32,12 +31,13 @@ pub(super) struct Settings {
     pub(super) fast_save: bool,
     pub(super) on_damage: OnDamage,
     pub(super) lock_timeout: Duration,
+    pub(super) compress: bool,
 }
 
 impl Settings {
     /// For what is done on behalf of a reader, who never puts a file aside.
     pub(super) const READING: Self =
-        Self { fast_save: false, on_damage: OnDamage::Error, lock_timeout: Duration::from_secs(5) };
+        Self { fast_save: false, on_damage: OnDamage::Error, lock_timeout: Duration::from_secs(5), compress: false };
 }
 
 /// One file of one process.
@@ -73,11 +73,18 @@ pub(super) struct Counters {
     pub(super) tier_hits: AtomicU64,
     /// Records that failed a checksum when they were read.
     pub(super) unsound: AtomicU64,
+    /// Values that had to go since the file was as large as it may be.
+    pub(super) evicted: AtomicU64,
+    /// Which ones, for the simulation.
+    #[cfg(test)]
+    pub(super) evicted_hashes: Mutex<Vec<u128>>,
+    /// What was read, where there is a limit.
+    pub(super) usage: Option<Usage>,
 }
 
 /// Locked as long as the file of one path is being opened.
-type Cell = Arc<Mutex<Weak<Shared>>>;
-type Registry = Mutex<HashMap<(PathBuf, bool), Cell>>;
+type Cell = Arc<std::sync::Mutex<Weak<Shared>>>;
+type Registry = std::sync::Mutex<HashMap<(PathBuf, bool), Cell>>;
 
 impl Shared {
     /// The state of a file: the one that another handle of this process has open, or a new one.
@@ -103,6 +110,8 @@ impl Shared {
     fn start(env: Env, path: PathBuf, writable: bool, settings: &Settings) -> Result<Self> {
         let (generation, aside) = open_generation(&env, &path, writable, writable, settings)?;
         let opened_at = (env.clock.wall_ms(), env.clock.monotonic());
+        let usage = env.max_size.filter(|_| writable).map(|_| Usage::new(&env.clock));
+        let counters = Counters { usage, ..Counters::default() };
         Ok(Self {
             path_checked_ms: AtomicU64::new(millis(&*env.clock)),
             generation: RwLock::new(Arc::new(generation)),
@@ -115,7 +124,7 @@ impl Shared {
             compact_not_before_ms: AtomicU64::new(0),
             checkpoint_not_before_ms: AtomicU64::new(0),
             reopening: Mutex::new(()),
-            counters: Counters::default(),
+            counters,
             opened_at,
         })
     }
@@ -232,7 +241,7 @@ impl Shared {
 /// Where the state of a path stands. Cells of files that nobody has open any more go.
 fn cell_of(path: &Path, writable: bool) -> Cell {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
-    let mut registry = REGISTRY.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    let mut registry = REGISTRY.get_or_init(Registry::default).lock().unwrap_or_else(PoisonError::into_inner);
     registry.retain(|_, cell| {
         let open = cell.try_lock().is_ok_and(|shared| shared.strong_count() > 0);
         // Somebody else holds a cell that is locked, or is about to lock it.

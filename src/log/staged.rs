@@ -1,7 +1,7 @@
 //! Bodies that come piece by piece: chunks that are appended as they come, and named by a value when all are there.
 
 use super::{
-    chunks::{Chunked, Chunks},
+    chunks::{Chunked, Chunks, Packing},
     entry::{Times, Write},
     handle::Log,
     layout::BODY_MAX,
@@ -17,20 +17,35 @@ use std::{fmt, io, ops::Range, sync::Arc};
 pub struct Staged {
     len: u64,
     place: Place,
+    stays: bool,
 }
 
 #[derive(Clone)]
 enum Place {
     Memory(Bytes),
-    /// Some of the chunks of one file; bodies that were staged together share them.
-    Chunks(Arc<Chunked>, Range<usize>),
+    /// Some of the chunks of one file, and their codec; bodies that were staged together share them.
+    Chunks(Arc<Chunked>, Range<usize>, u8),
 }
 
 impl Staged {
     /// A body in memory, for stores that keep whole values.
     #[must_use]
     pub fn from_bytes(bytes: Bytes) -> Self {
-        Self { len: bytes.len() as u64, place: Place::Memory(bytes) }
+        Self { len: bytes.len() as u64, place: Place::Memory(bytes), stays: false }
+    }
+
+    /// Asks the store not to compress it, since it is compressed already; of use before it is stored for the first time,
+    /// while it is in memory. A store that does not [compress](super::Options::compress) takes no notice.
+    #[must_use]
+    pub fn as_it_is(mut self) -> Self {
+        self.stays = true;
+        self
+    }
+
+    /// Whether it is not to be compressed.
+    #[must_use]
+    pub fn is_to_stay(&self) -> bool {
+        self.stays
     }
 
     /// The length of the body in bytes.
@@ -55,18 +70,18 @@ impl Staged {
     }
 
     /// A body in chunks.
-    pub(super) fn in_chunks(chunks: &Arc<Chunked>, range: Range<usize>, len: u64) -> Self {
+    pub(super) fn in_chunks(chunks: &Arc<Chunked>, range: Range<usize>, codec: u8, len: u64) -> Self {
         if len == 0 {
             return Self::from_bytes(Bytes::new());
         }
-        Self { len, place: Place::Chunks(Arc::clone(chunks), range) }
+        Self { len, place: Place::Chunks(Arc::clone(chunks), range, codec), stays: false }
     }
 
-    /// The chunks and which of them are its own, unless it is in memory.
-    pub(super) fn chunks(&self) -> Option<(&Arc<Chunked>, Range<usize>)> {
+    /// The chunks, which of them are its own, and their codec, unless it is in memory.
+    pub(super) fn chunks(&self) -> Option<(&Arc<Chunked>, Range<usize>, u8)> {
         match &self.place {
             Place::Memory(_) => None,
-            Place::Chunks(chunks, range) => Some((chunks, range.clone())),
+            Place::Chunks(chunks, range, codec) => Some((chunks, range.clone(), *codec)),
         }
     }
 }
@@ -82,7 +97,7 @@ impl PartialEq for Staged {
     fn eq(&self, other: &Self) -> bool {
         match (&self.place, &other.place) {
             (Place::Memory(a), Place::Memory(b)) => a == b,
-            (Place::Chunks(a, a_range), Place::Chunks(b, b_range)) => Arc::ptr_eq(a, b) && a_range == b_range,
+            (Place::Chunks(a, a_range, _), Place::Chunks(b, b_range, _)) => Arc::ptr_eq(a, b) && a_range == b_range,
             _ => false,
         }
     }
@@ -103,13 +118,15 @@ pub struct Stage {
     log: Log,
     buffer: Vec<u8>,
     written: Option<Chunks>,
+    packing: Packing,
     len: u64,
     failed: bool,
 }
 
 impl Stage {
     pub(super) fn new(log: &Log) -> Self {
-        Self { log: log.clone(), buffer: Vec::new(), written: None, len: 0, failed: false }
+        let packing = Packing::new(log);
+        Self { log: log.clone(), buffer: Vec::new(), written: None, packing, len: 0, failed: false }
     }
 
     /// Ends the body.
@@ -129,7 +146,7 @@ impl Stage {
         Ok(match self.written.take() {
             Some(chunks) => {
                 let all = 0..chunks.count();
-                Staged::in_chunks(&Arc::new(Chunked::new(chunks)), all, self.len)
+                Staged::in_chunks(&Arc::new(Chunked::new(chunks)), all, self.packing.codec(), self.len)
             }
             None => Staged::from_bytes(Bytes::new()),
         })
@@ -137,17 +154,18 @@ impl Stage {
 
     /// Appends to the body.
     pub(super) fn append(&mut self, mut bytes: &[u8]) -> Result<()> {
-        let chunk_len = self.log.shared.env.pieces.chunk;
+        let piece_len = self.packing.piece_len();
         if self.len + bytes.len() as u64 > BODY_MAX {
             return Err(Error::new(ErrorKind::TooLarge, "a body is longer than 4 GiB"));
         }
+        self.log.shared.check_size(self.len + bytes.len() as u64)?;
         self.len += bytes.len() as u64;
         while !bytes.is_empty() {
             // A body of exactly one chunk may still end here, and then needs none.
-            if self.buffer.len() == chunk_len {
+            if self.buffer.len() == piece_len {
                 self.write_chunk()?;
             }
-            let (now, rest) = bytes.split_at(bytes.len().min(chunk_len - self.buffer.len()));
+            let (now, rest) = bytes.split_at(bytes.len().min(piece_len - self.buffer.len()));
             self.buffer.extend_from_slice(now);
             bytes = rest;
         }
@@ -156,7 +174,7 @@ impl Stage {
 
     fn write_chunk(&mut self) -> Result<()> {
         let chunks = self.written.get_or_insert_with(|| Chunks::none(&self.log));
-        chunks.append(&self.log, &[&self.buffer])?;
+        chunks.append(&self.log, &[self.packing.pack(&self.buffer)?])?;
         self.buffer.clear();
         Ok(())
     }

@@ -34,6 +34,8 @@ pub struct Stats {
     pub unsound_reads: u64,
     /// Batches that were left out when the file was opened, since something in them fails its checksum.
     pub void_batches: u64,
+    /// Values that this process has dropped to keep the file within [`Options::max_size`](super::Options::max_size).
+    pub evictions: u64,
     /// Damaged files that this process has put aside.
     pub quarantined: u64,
 }
@@ -62,6 +64,7 @@ impl Stats {
             tier_bytes,
             unsound_reads: counters.unsound.load(Ordering::Relaxed),
             void_batches: view.void_batches().len() as u64,
+            evictions: counters.evicted.load(Ordering::Relaxed),
             quarantined: shared.quarantined().len() as u64,
         })
     }

@@ -186,3 +186,147 @@ fn chunks_that_cannot_be_brought_along_at_once_are_not_forgotten() {
     log.apply(&[put]).unwrap();
     assert!(read(&log, "key") == whole && log.check().unwrap().is_sound());
 }
+
+/// What compresses well, and differs in each part.
+#[cfg(feature = "zstd")]
+fn text(len: usize) -> Vec<u8> {
+    let mut text = Vec::with_capacity(len + 80);
+    for n in 0.. {
+        if text.len() >= len {
+            break;
+        }
+        writeln!(text, "line {n} of a text in which every line is much like the line before").unwrap();
+    }
+    text.truncate(len);
+    text
+}
+
+#[cfg(feature = "zstd")]
+fn open_compressed(options: Options) -> (TempDir, Log) {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Log::open(folder.path().join("c.larder"), options.fast_save(true).compress(true)).unwrap();
+    (folder, log)
+}
+
+#[test]
+#[cfg(feature = "zstd")]
+fn compressed_bodies_of_every_length_are_read_whole_in_pieces_and_from_any_place() {
+    let (_folder, log) = open_compressed(Options::new());
+    for len in [0, 1, 255, 256, 70_000, MIB, 3 * MIB + 1, 8 * MIB, 8 * MIB + 1, 20 * MIB + 7] {
+        let whole = text(len);
+        for streamed in [false, true] {
+            let key = format!("{len} {streamed}");
+            if streamed {
+                let mut writer = log.writer(&key, "head").unwrap();
+                whole.chunks(300_001).for_each(|piece| writer.write_all(piece).unwrap());
+                writer.commit().unwrap();
+            } else {
+                log.put_parts(&key, "head", &whole, Times::kept(0)).unwrap();
+            }
+            for compacted in [false, true] {
+                assert!(log.get(&key).unwrap().unwrap() == whole && read(&log, &key) == whole, "{key} {compacted}");
+                let head = log.head(&key).unwrap().unwrap();
+                assert_eq!((&head.head[..], head.body_len), (&b"head"[..], len as u64));
+                let mut reader = log.reader(&key).unwrap().unwrap();
+                for at in [len / 2, len / 3, len.saturating_sub(1), 0, len, len / 2 + 1].map(|at| at.min(len)) {
+                    reader.seek(SeekFrom::Start(at as u64)).unwrap();
+                    let mut three = Vec::new();
+                    reader.by_ref().take(3).read_to_end(&mut three).unwrap();
+                    assert_eq!(three, &whole[at..len.min(at + 3)], "{key} at {at}");
+                }
+                log.update_head(&key, head.version, "head", Times::kept(3)).unwrap();
+                log.compact().unwrap();
+            }
+        }
+        let stats = log.stats().unwrap();
+        assert!(len < 70_000 || stats.file_bytes < 2 * 100_000 + len as u64, "{len}: {stats:?}");
+        assert!(log.check().unwrap().is_sound());
+        log.clear().unwrap();
+    }
+}
+
+#[test]
+#[cfg(feature = "zstd")]
+fn what_is_compressed_or_is_to_stay_is_stored_as_it_is_and_handles_may_differ() {
+    let (folder, log) = open_compressed(Options::new().memory_tier(0));
+    let plain = Log::open(folder.path().join("c.larder"), Options::new().fast_save(true)).unwrap();
+    let whole = text(50_000);
+    let size = |log: &Log| log.stats().unwrap().file_bytes;
+    let grows = |work: &dyn Fn()| {
+        let before = size(&log);
+        work();
+        size(&log) - before
+    };
+    assert!(grows(&|| log.put("small", &whole).unwrap()) < 10_000);
+    assert!(grows(&|| plain.put("plain", &whole).unwrap()) > 50_000);
+    let body = super::Staged::from_bytes(whole.clone().into()).as_it_is();
+    let put = Op::PutStaged { key: "stays".into(), head: "".into(), body, times: Times::kept(0), aux: false };
+    assert!(grows(&|| log.apply(std::slice::from_ref(&put)).unwrap()) > 50_000);
+    let mut state = 1_u64;
+    let noise: Vec<u8> = (0..3 * MIB)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state.to_be_bytes()[0]
+        })
+        .collect();
+    log.put("noise", &noise[..50_000]).unwrap();
+    // The first piece decides, so that what comes later may be of any sort.
+    for (key, body) in
+        [("then noise", [&text(2 * MIB), &noise[..]].concat()), ("then text", [&noise, &text(MIB)[..]].concat())]
+    {
+        let mut writer = log.writer(key, "").unwrap();
+        writer.write_all(&body).unwrap();
+        writer.commit().unwrap();
+        assert!(read(&plain, key) == body && log.get(key).unwrap().unwrap() == body, "{key}");
+    }
+    for log in [&log, &plain] {
+        assert!(["small", "plain", "stays"].iter().all(|key| log.get(key).unwrap().unwrap() == whole));
+        assert_eq!(log.get("noise").unwrap().unwrap(), &noise[..50_000]);
+        log.compact().unwrap();
+    }
+    assert!(read(&log, "then noise").ends_with(&noise) && log.check().unwrap().is_sound());
+    let times = Times::kept(0);
+    log.update("small", |entry| {
+        assert_eq!(entry.unwrap().body, whole);
+        super::Change::Put { head: vec![1], body: [&whole[..], &whole].concat(), times }
+    })
+    .unwrap();
+    assert_eq!(log.get("small").unwrap().unwrap().len(), 100_000);
+}
+
+#[test]
+#[cfg(feature = "zstd")]
+fn the_tier_keeps_decoded_bodies_and_counts_them() {
+    let (_folder, log) = open_compressed(Options::new().memory_tier(1 << 20));
+    log.put("a", text(60_000)).unwrap();
+    for hits in 0..3 {
+        assert_eq!((log.get("a").unwrap().unwrap().len(), log.stats().unwrap().tier_hits), (60_000, hits));
+    }
+    let stats = log.stats().unwrap();
+    assert!((60_000..62_000).contains(&stats.tier_bytes), "{stats:?}");
+}
+
+#[test]
+#[cfg(not(feature = "zstd"))]
+fn a_build_without_zstd_says_so_for_bodies_that_it_cannot_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.larder");
+    assert_eq!(Log::open(&path, Options::new().compress(true)).unwrap_err().kind(), ErrorKind::NotBuiltIn);
+    assert!(!path.exists());
+    let vectors = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("format-spec/vectors");
+    for (name, key) in [("zstd", "page"), ("zstd-pieces", "pieces")] {
+        fs::copy(vectors.join(format!("{name}.larder")), &path).unwrap();
+        let log = Log::open(&path, Options::new()).unwrap();
+        for _ in 0..2 {
+            assert_eq!(log.get(key).unwrap_err().kind(), ErrorKind::NotBuiltIn);
+            assert_eq!(log.entry(key).unwrap_err().kind(), ErrorKind::NotBuiltIn);
+            assert_eq!(log.reader(key).unwrap_err().kind(), ErrorKind::NotBuiltIn);
+            let head = log.head(key).unwrap().unwrap();
+            assert!(log.contains(key).unwrap() && &head.head[..] == b"head" && head.body_len > 1000);
+            log.compact().unwrap();
+        }
+        assert!(log.check().unwrap().is_sound());
+        drop(log);
+        super::repair(&path, folder.path().join(name)).unwrap();
+    }
+}

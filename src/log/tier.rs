@@ -124,8 +124,11 @@ fn memo_room(head_len: usize) -> usize {
 
 /// What a record takes: its bytes, those of a body that stands elsewhere or was unpacked, and the room of its memo.
 fn weight_of(read: &Read) -> u64 {
-    let apart = if read.header.extents() || read.header.codec != CODEC_RAW { read.body.len() as u64 } else { 0 };
-    OVERHEAD + read.header.total_len() + apart + read.memo.room() as u64
+    let header = &read.header;
+    let decoded = header.codec != CODEC_RAW;
+    let apart = if header.extents() || decoded { read.body.len() as u64 } else { 0 };
+    let gone = if decoded { header.body_part_len() } else { 0 };
+    OVERHEAD + header.total_len() - gone + apart + read.memo.room() as u64
 }
 
 #[derive(Clone)]

@@ -55,6 +55,9 @@ pub(super) struct View {
     records: u64,
     void_batches: Vec<u64>,
     sealed: bool,
+    /// Where TOUCH records stand behind the index, and when the last of them was written.
+    touches: Vec<u64>,
+    touched_ms: Option<i64>,
 }
 
 /// A key that the log names behind the index: its place, or none if it was deleted. Deleted keys are kept too where no
@@ -92,6 +95,8 @@ impl View {
             records: 0,
             void_batches: Vec::new(),
             sealed: false,
+            touches: Vec::new(),
+            touched_ms: None,
         }
     }
 
@@ -113,6 +118,8 @@ impl View {
             records: 0,
             void_batches: Vec::new(),
             sealed: false,
+            touches: Vec::new(),
+            touched_ms: None,
         }
     }
 
@@ -186,6 +193,16 @@ impl View {
     /// The latest creation time of any value or alias.
     pub(super) fn newest_ms(&self) -> i64 {
         self.newest_ms
+    }
+
+    /// Where TOUCH records stand behind the index.
+    pub(super) fn touches(&self) -> &[u64] {
+        &self.touches
+    }
+
+    /// When the last of them was written.
+    pub(super) fn touched_ms(&self) -> Option<i64> {
+        self.touched_ms
     }
 
     /// Whether a compaction has left this file behind, as far as the file itself says.
@@ -263,7 +280,11 @@ impl View {
             Kind::Clear => self.clear(found.offset),
             Kind::Seal => self.sealed = true,
             Kind::Chunk => self.chunk_bytes += header.total_len(),
-            Kind::Index | Kind::Touch | Kind::Skipped(_) => {}
+            Kind::Touch => {
+                self.touches.push(found.offset);
+                self.touched_ms = Some(self.touched_ms.map_or(header.created_ms, |last| last.max(header.created_ms)));
+            }
+            Kind::Index | Kind::Skipped(_) => {}
         }
     }
 
@@ -308,6 +329,7 @@ impl View {
         self.tail.shrink_to_fit();
         // Chunks that came while the index was made count like the rest: they are few.
         self.chunk_bytes = 0;
+        self.touches.retain(|at| *at >= covers);
         self.base = Some(Arc::new(segment));
     }
 
@@ -317,6 +339,7 @@ impl View {
             return;
         }
         self.tail = HashMap::new();
+        self.touches.clear();
         self.cleared_at = at;
         (self.values, self.aliases, self.aux, self.live_bytes) = (0, 0, 0, 0);
     }

@@ -3,17 +3,14 @@
 //! Written by hand because the key of a request must tell apart what a parser into numbers and maps makes equal:
 //! integers of 30 digits, `1` and `1.0`, and keys that occur twice. Grammar: RFC 8259.
 
-use super::{
-    redact::{Credentials, REDACTED},
-    secret_names::is_secret,
-};
+use super::redact::{Credentials, REDACTED};
 
 /// Deeper documents count as bytes; the recursion stays far from the end of the stack.
 const DEPTH_MAX: u32 = 128;
 
 /// The canonical form with the values of secret keys replaced and collected; `None` if the text is not JSON.
 pub(super) fn canonical(text: &str, found: &mut Credentials) -> Option<Vec<u8>> {
-    let mut reader = Reader { text, at: 0, secrets: Vec::new() };
+    let mut reader = Reader { text, at: 0, secrets: Vec::new(), hides: found };
     let mut out = Vec::with_capacity(text.len());
     reader.value(&mut out, DEPTH_MAX)?;
     reader.space();
@@ -21,7 +18,8 @@ pub(super) fn canonical(text: &str, found: &mut Credentials) -> Option<Vec<u8>> 
         return None;
     }
     // Numbered, since two passwords that change places are other credentials.
-    for (n, (name, value)) in reader.secrets.into_iter().enumerate() {
+    let secrets: Vec<_> = reader.secrets.into_iter().filter(|(name, _)| !found.ignores(name)).collect();
+    for (n, (name, value)) in secrets.into_iter().enumerate() {
         found.push(&format!("{n}:{name}"), value);
     }
     Some(out)
@@ -32,6 +30,7 @@ struct Reader<'a> {
     at: usize,
     /// Names and values, in the order of the canonical form.
     secrets: Vec<(String, Vec<u8>)>,
+    hides: &'a Credentials,
 }
 
 struct Member {
@@ -88,7 +87,7 @@ impl Reader<'_> {
             self.eat(b':')?;
             let mut value = Vec::new();
             self.value(&mut value, depth)?;
-            if is_secret(&name) {
+            if self.hides.hides(&name) {
                 self.secrets.push((name.to_ascii_lowercase(), value));
                 value = Vec::new();
                 quote(REDACTED, &mut value);

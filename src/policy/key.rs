@@ -2,14 +2,16 @@
 
 use super::{
     normalize,
-    redact::{self, Credentials},
+    redact::{self, Credentials, Ignored},
+    requests_cache::{KeyRules, Keyed},
+    vary::matched,
 };
 use crate::{
     Error, ErrorKind, Result,
-    entry::{Key, Namespace, StoredRequest},
+    entry::{Key, Namespace, StoredRequest, foreign},
 };
 use bytes::Bytes;
-use http::{HeaderMap, header::HOST};
+use http::{HeaderMap, HeaderName, header::HOST};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use url::Url;
@@ -45,6 +47,8 @@ pub(crate) struct Asked {
     /// The headers as they were asked, redacted.
     pub(crate) headers: Arc<HeaderMap>,
     pub(crate) credentials: Credentials,
+    /// The body as it may be stored, where it is to be: see [`StoredRequest`].
+    pub(crate) body: Option<Bytes>,
 }
 
 impl Asked {
@@ -59,9 +63,21 @@ impl Asked {
 
     /// The same of a URL that is parsed already. Nothing is copied that holds no credentials, but the URL.
     pub(crate) fn parsed(method: &str, url: &Url, headers: &Arc<HeaderMap>, body: &[u8]) -> Result<Self> {
-        let mut credentials = Credentials::default();
+        Self::ignoring(&Ignored::default(), method, url, headers, body)
+    }
+
+    /// The same without regard to the values of what is ignored.
+    pub(crate) fn ignoring(
+        ignored: &Ignored,
+        method: &str,
+        url: &Url,
+        headers: &Arc<HeaderMap>,
+        body: &[u8],
+    ) -> Result<Self> {
+        let mut credentials = Credentials::ignoring(ignored);
         let shown = redact::parsed_url(url, &mut credentials);
-        let normal = if credentials.is_empty() { normalize::parsed_url(url) } else { normalize::url(&shown) }?;
+        let as_asked = credentials.is_empty() && ignored.is_empty();
+        let normal = if as_asked { normalize::parsed_url(url) } else { normalize::url(&shown) }?;
         let headers = redact::headers(headers, &mut credentials);
         let content_type = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
         let body = normalize::body(content_type, body, &mut credentials);
@@ -75,12 +91,34 @@ impl Asked {
             variant: None,
             name: None,
         };
-        Ok(Self { identity, url: shown, headers, credentials })
+        Ok(Self { identity, url: shown, headers, credentials, body: None })
     }
 
     /// Makes a text the key, in the place of method, URL, host and body.
     pub(crate) fn name(&mut self, text: &str) {
         self.identity.name = Some(digest_of_name(text));
+    }
+
+    /// Makes the values of these headers part of the key.
+    pub(crate) fn match_headers(&mut self, names: &[HeaderName]) {
+        let matched = matched(names, &self.headers);
+        self.identity.name = Some(digest(&[SCHEME, b"headers", &self.identity.base(), &matched]));
+    }
+
+    /// Makes a key of requests-cache the key. The body is kept to be stored if `keep_body`: redacted, and normalised as
+    /// there unless credentials are in it that nobody looks for there.
+    pub(crate) fn foreign(&mut self, rules: &KeyRules, request: &Keyed<'_>, keep_body: bool) {
+        self.identity.name = rules.key(request).map(|key| foreign(key, 0));
+        if keep_body {
+            let mut found = Credentials::default();
+            let content_type = request.headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+            let redacted = normalize::body(content_type, request.body, &mut found);
+            let body = match redacted {
+                Some(redacted) if !found.is_empty() => redacted.bytes,
+                _ => rules.body(request.headers, request.body),
+            };
+            self.body = Some(Bytes::copy_from_slice(&body));
+        }
     }
 
     /// What is stored of the request beside its response.
@@ -93,6 +131,7 @@ impl Asked {
             partition: self.identity.partition,
             variant: self.identity.variant,
             name: self.identity.name,
+            body: self.body.clone(),
         }
     }
 }
@@ -144,15 +183,26 @@ impl Identity {
         }
     }
 
-    /// The key of the response.
+    /// The key of the response. One of requests-cache has no place for partition and variant.
     pub(crate) fn key(&self) -> Key {
+        if let Some(key) = self.name.map(Key::from_digest).filter(|key| key.foreign().is_some()) {
+            return key;
+        }
         let partition = self.partition.as_ref().map_or(&[][..], |partition| partition);
         let variant = self.variant.as_ref().map_or(&[][..], |variant| variant);
         key_of(&self.base(), partition, variant)
     }
 
+    /// Whether its key is one of requests-cache, which has no place for partition and variant.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.name.is_some_and(|name| Key::from_digest(name).foreign().is_some())
+    }
+
     /// The key of what leads to the response whatever its variant.
     pub(crate) fn home(&self) -> Key {
+        if self.is_foreign() {
+            return self.key();
+        }
         let partition = self.partition.as_ref().map_or(&[][..], |partition| partition);
         key_of(&self.base(), partition, &[])
     }
@@ -178,6 +228,18 @@ impl Identity {
             return (self.name, self.partition, self.variant) == (stored.name, stored.partition, stored.variant);
         }
         identity == Some(self)
+    }
+
+    /// The same, of one variant of what this asks for.
+    pub(crate) fn matches_variant(&self, variant: [u8; 32], stored: &StoredRequest, identity: Option<&Self>) -> bool {
+        if self.name.is_some() {
+            return (self.name, self.partition, Some(variant)) == (stored.name, stored.partition, stored.variant);
+        }
+        identity.is_some_and(|own| {
+            let Self { method, url, body_digest, host, partition, variant: _, name } = self;
+            (method, url, body_digest, host) == (&own.method, &own.url, &own.body_digest, &own.host)
+                && (*partition, *name, Some(variant)) == (own.partition, own.name, own.variant)
+        })
     }
 }
 

@@ -1,6 +1,9 @@
 //! What may be served and stored, and under which key: pure functions of request, response, settings and time.
 
 mod cache_control;
+pub(crate) mod compressed;
+#[cfg(test)]
+mod differential;
 pub(crate) mod exchange;
 mod expire;
 pub(crate) mod freshness;
@@ -13,6 +16,7 @@ pub(crate) mod partition;
 mod patterns;
 pub(crate) mod range;
 pub(crate) mod redact;
+pub(crate) mod requests_cache;
 pub(crate) mod secret_names;
 pub(crate) mod storable;
 pub(crate) mod validate;

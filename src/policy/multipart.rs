@@ -1,6 +1,6 @@
 //! The normal form of multipart bodies: the same parts are the same body, whatever boundary stands between them.
 
-use super::{key::digest, normalize, redact::Credentials, secret_names::is_secret};
+use super::{key::digest, normalize, redact::Credentials};
 use std::borrow::Cow;
 
 /// Parts of more forms than anybody sends; what has more counts as bytes.
@@ -17,7 +17,7 @@ pub(super) fn canonical(content_type: &[u8], body: &[u8], found: &mut Credential
         let (head, content) = head_and_content(part)?;
         let name = head.iter().find(|(name, _)| name == "content-disposition");
         let name = name.and_then(|(_, value)| parameter(value.as_bytes(), "name")).unwrap_or_default();
-        let digest = if is_secret(&name) {
+        let digest = if found.hides(&name) {
             found.push(&super::secret_names::squeeze(&name), content);
             digest(&[b"secret"])
         } else {

@@ -95,6 +95,12 @@ pub(crate) fn unverified(partition: Option<[u8; 16]>) -> [u8; 16] {
     digest.first_chunk().copied().unwrap_or_default()
 }
 
+/// The partition of what was fetched with credentials that are not known any more, which nobody asks for.
+pub(crate) fn of_nobody() -> [u8; 16] {
+    let digest = key::digest(&[b"credentials that are not known"]);
+    digest.first_chunk().copied().unwrap_or_default()
+}
+
 /// Random bytes from the operating system.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];

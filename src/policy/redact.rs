@@ -3,38 +3,60 @@
 use super::secret_names::{is_secret, squeeze};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::percent_decode;
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, fmt, sync::Arc};
 use url::Url;
 
 /// What stands in the place of a credential.
 pub(crate) const REDACTED: &str = "REDACTED";
 
+/// The names of parameters and headers whose values do not matter, squeezed.
+pub(crate) type Ignored = Arc<BTreeSet<String>>;
+
 /// The credentials of a request. `Debug` shows only how many there are.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub(crate) struct Credentials(Vec<(String, Vec<u8>)>);
+pub(crate) struct Credentials {
+    found: Vec<(String, Vec<u8>)>,
+    /// What is taken out like a credential, and does not say who asks.
+    ignored: Ignored,
+}
 
 impl Credentials {
+    pub(crate) fn ignoring(ignored: &Ignored) -> Self {
+        Self { found: Vec::new(), ignored: Arc::clone(ignored) }
+    }
+
     pub(crate) fn push(&mut self, name: &str, value: impl Into<Vec<u8>>) {
-        self.0.push((name.to_owned(), value.into()));
+        if !self.ignores(name) {
+            self.found.push((name.to_owned(), value.into()));
+        }
+    }
+
+    /// Whether the value under this name is taken out.
+    pub(super) fn hides(&self, name: &str) -> bool {
+        is_secret(name) || self.ignores(name)
+    }
+
+    pub(super) fn ignores(&self, name: &str) -> bool {
+        !self.ignored.is_empty() && self.ignored.contains(&squeeze(name))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.found.is_empty()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.found.len()
     }
 
     /// Makes the order in which they were found irrelevant.
     pub(crate) fn sort(&mut self) {
-        self.0.sort();
+        self.found.sort();
     }
 
     /// All of them, each part behind its length.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for part in self.0.iter().flat_map(|(name, value)| [name.as_bytes(), value]) {
+        for part in self.found.iter().flat_map(|(name, value)| [name.as_bytes(), value]) {
             bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
             bytes.extend_from_slice(part);
         }
@@ -91,7 +113,7 @@ fn write_pairs(out: &mut String, text: &str, found: &mut Credentials) {
         let end = piece.trim_end_matches(['&', ';', '?']).len();
         let (pair, separator) = piece.split_at(end);
         match pair.split_once('=') {
-            Some((name, value)) if is_secret(&String::from_utf8_lossy(&form_decode(name))) => {
+            Some((name, value)) if found.hides(&String::from_utf8_lossy(&form_decode(name))) => {
                 found.push(&squeeze(&String::from_utf8_lossy(&form_decode(name))), form_decode(value).into_owned());
                 out.push_str(name);
                 out.push('=');
@@ -105,12 +127,12 @@ fn write_pairs(out: &mut String, text: &str, found: &mut Credentials) {
 
 /// The headers of a request with the values of secret ones replaced, and parameters in `Referer`.
 pub(crate) fn headers(headers: &Arc<HeaderMap>, found: &mut Credentials) -> Arc<HeaderMap> {
-    if !headers.keys().any(|name| is_secret(name.as_str()) || name == header::REFERER) {
+    if !headers.keys().any(|name| found.hides(name.as_str()) || name == header::REFERER) {
         return Arc::clone(headers);
     }
     let mut out = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers.iter() {
-        let shown = if is_secret(name.as_str()) {
+        let shown = if found.hides(name.as_str()) {
             found.push(name.as_str(), credential(value));
             HeaderValue::from_static(REDACTED)
         } else if name == header::REFERER {

@@ -60,7 +60,7 @@ pub(crate) fn is_secret(name: &str) -> bool {
 }
 
 /// The letters and digits of a name, in lower case: `X-Api-Key`, `x_api_key` and `xApiKey` are one name.
-pub(super) fn squeeze(name: &str) -> String {
+pub(crate) fn squeeze(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 

@@ -65,6 +65,23 @@ pub(crate) fn variant(names: &[HeaderName], request: &HeaderMap) -> [u8; 32] {
     digest(&parts)
 }
 
+/// The part that headers have in a key if they were chosen by name: a list counts by its elements, in whatever order and
+/// case.
+pub(crate) fn matched(names: &[HeaderName], request: &HeaderMap) -> [u8; 32] {
+    let mut parts = vec![b"matched".to_vec()];
+    for name in names {
+        let Some(mut value) = value(name, request) else { continue };
+        if value.contains(&b',') {
+            value.make_ascii_lowercase();
+            let mut listed: Vec<_> = elements(&value).map(<[u8]>::to_vec).collect();
+            listed.sort();
+            value = listed.join(&b", "[..]);
+        }
+        parts.extend([name.as_str().as_bytes().to_vec(), value]);
+    }
+    digest(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
+}
+
 /// Whether one of these fields was a credential of the request, so that the variant does not tell one user from another.
 pub(crate) fn names_a_credential(names: &[HeaderName], redacted: &HeaderMap) -> bool {
     names.iter().any(|name| redacted.get_all(name).iter().any(|value| value == REDACTED))
@@ -128,6 +145,21 @@ mod tests {
             (&[""], &[], false),
             (&[], &[], true),
             (&["\"a, b\""], &["\"a,b\""], false),
+        ] {
+            assert_eq!(of(a) == of(b), same, "{a:?} {b:?}");
+        }
+    }
+
+    #[test]
+    fn chosen_headers_match_in_any_order_and_case_if_they_are_lists() {
+        let names = [HeaderName::from_static("accept")];
+        let of = |lines: &[&'static str]| matched(&names, &headers("accept", lines));
+        for (a, b, same) in [
+            (&["x, Y"][..], &["y,x"][..], true),
+            (&["x", "y"], &["y, x"], true),
+            (&["x"], &["X"], false),
+            (&["x"], &[], false),
+            (&["x, y"], &["x, z"], false),
         ] {
             assert_eq!(of(a) == of(b), same, "{a:?} {b:?}");
         }

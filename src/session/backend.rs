@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use super::settings::Settings;
+use super::{cache::Books, settings::Settings};
 use crate::{
     Error, ErrorKind, Mode, Result,
     log::{OnDamage, Options},
@@ -63,6 +63,11 @@ impl Backend {
     /// A store of your own, or one that several sessions share.
     pub fn custom(store: impl Store + 'static) -> Self {
         Self::Custom(Arc::new(store))
+    }
+
+    /// Whether requests-cache can keep its documents there as well.
+    pub(super) fn is_shared_with_python(&self) -> bool {
+        matches!(self, Self::Sqlite | Self::SqliteAt(_) | Self::Redis | Self::RedisAt(_))
     }
 
     /// The name, and the place if one was given.
@@ -195,7 +200,7 @@ pub(super) fn open_log(path: &Path, options: Options, settings: &Settings) -> Re
         create_folder_of(path)?;
     }
     let on_damage = if read_only || settings.strict { OnDamage::Error } else { OnDamage::Quarantine };
-    let options = options.read_only(read_only).on_damage(on_damage);
+    let options = options.read_only(read_only).on_damage(on_damage).bookkeeping(Arc::new(Books));
     LogStore::open(path, options).map_err(|error| {
         let missing = read_only && error.kind() == ErrorKind::Io && matches!(path.try_exists(), Ok(false));
         if missing { nothing_recorded(path, settings).with_source(error) } else { error }

@@ -1,5 +1,7 @@
 //! The settings of a session, one call each.
 
+mod rules;
+
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -8,28 +10,29 @@ use std::{
 };
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method,
+    HeaderMap, HeaderValue, Method,
     header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, USER_AGENT},
 };
 use ureq::config::AutoHeaderValue;
 
 use super::{
-    Backend, Cache, CachedSession, Request, Response, Timeout, Transport,
+    Backend, Cache, CachedSession, KeyScheme, Response, Serializer, Timeout, Transport,
     auth::Auth,
     backend::user_cache_dir,
     cache::PartitionBy,
     client::UreqTransport,
     delivery::{Delivery, secret_value},
     environment::Environment,
+    headers::with_defaults,
     open::{Place, Servers},
-    pairs::HeaderPair,
     put_aside::PutAside,
-    request::{header, invalid, with_defaults},
+    request::invalid,
     settings::Settings,
 };
 use crate::{
-    Error, Expire, Mode, Result, Staleness,
+    Error, ErrorKind, Mode, Result,
     log::{self, SystemClock},
+    policy::requests_cache::KeyRules,
     store::Store,
 };
 
@@ -58,6 +61,7 @@ pub struct CachedSessionBuilder {
     extension: Option<String>,
     servers: Servers,
     log: log::Options,
+    compress: bool,
     pub(super) settings: Settings,
     transport: Option<Arc<dyn Transport>>,
     agent_config: Option<ureq::config::Config>,
@@ -74,6 +78,7 @@ impl CachedSessionBuilder {
             extension: None,
             servers: Servers::default(),
             log: log::Options::new(),
+            compress: false,
             settings: Settings::default(),
             transport: None,
             agent_config: None,
@@ -156,6 +161,40 @@ impl CachedSessionBuilder {
         self
     }
 
+    /// Bytes that the file may take, with [`Backend::Log`]. No limit unless set; other backends have limits of their own,
+    /// and refuse this one when the session is built.
+    ///
+    /// The file stays within this, 16 MiB and one response, by itself: responses that nobody has asked for lately are
+    /// dropped, oldest first, with the redirects that lead to them. A response that alone is longer is handed out and not
+    /// stored. [`CacheStats::evictions`](crate::CacheStats) counts what was dropped. See
+    /// [`max_size` of the log](crate::log::Options::max_size) for when that happens and what several processes see.
+    ///
+    /// ```
+    /// use larder::CachedSession;
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let session = CachedSession::builder("cache").location(folder.path()).max_size(100 << 20).build()?;
+    /// assert_eq!(session.cache().stats()?.evictions, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn max_size(mut self, bytes: u64) -> Self {
+        self.log = self.log.max_size(bytes);
+        self.settings.max_size = Some(bytes);
+        self
+    }
+
+    /// Whether the file keeps bodies compressed (zstd) where that makes them clearly smaller, with [`Backend::Log`];
+    /// other backends keep them as they are. Off unless set. Needs the feature `zstd`, else `build()` answers
+    /// [`NotBuiltIn`](crate::ErrorKind::NotBuiltIn).
+    ///
+    /// Bodies that are compressed already, by their content coding or as images, audio and video are, stay as they are.
+    /// What was stored before is read all the same; see [`compress` of the log](crate::log::Options::compress).
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.compress = compress;
+        self.log = self.log.compress(compress);
+        self
+    }
+
     /// Serves what is stored and never writes, not even the file's header. Off unless set.
     ///
     /// A file that has kept no credentials yet has no partitions: requests with credentials miss.
@@ -168,118 +207,6 @@ impl CachedSessionBuilder {
     /// and is not stored.
     pub fn max_body(mut self, bytes: u64) -> Self {
         self.settings.max_body = bytes;
-        self
-    }
-
-    /// When responses expire; never, unless set. The time is fixed when a response is stored.
-    ///
-    /// With [`cache_control`](Self::cache_control) it counts where the response does not say.
-    pub fn expire_after(mut self, expire: impl Into<Expire>) -> Self {
-        self.settings.rules.expire = Some(expire.into());
-        self
-    }
-
-    /// When responses of some URLs expire, instead of the session's [`expire_after`](Self::expire_after): the first pattern
-    /// that matches counts. With [`Expire::DoNotCache`] for `*` at the end, only what is named before is cached.
-    ///
-    /// A pattern is a glob: `*` stands for any text (slashes too, so `**` is the same), `?` for one character, `[ab]` for
-    /// one of these, `{a,b}` for one of those. It is compared with the URL behind its scheme, and may name a scheme
-    /// (`https://...`); what it begins, it matches to the end, so that `example.com/a` stands for all that begins so. The
-    /// host is compared without regard to case. Behind `regex:` stands a regular expression, which is searched for in the
-    /// whole URL. A pattern that is neither is an error of [`build`](Self::build).
-    ///
-    /// ```
-    /// # use larder::{Backend, CachedSession, Expire};
-    /// # use std::time::Duration;
-    /// # fn main() -> larder::Result<()> {
-    /// let session = CachedSession::builder("cache")
-    ///     .backend(Backend::Memory)
-    ///     .urls_expire_after([
-    ///         ("*.example.com/static/**", Expire::Never),
-    ///         ("api.example.com/v1", Duration::from_secs(60).into()),
-    ///         ("regex:/live/[0-9]+$", Expire::DoNotCache),
-    ///     ])
-    ///     .build()?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn urls_expire_after<P: Into<String>, E: Into<Expire>>(
-        mut self,
-        patterns: impl IntoIterator<Item = (P, E)>,
-    ) -> Self {
-        for (pattern, expire) in patterns {
-            if let Err(error) = self.settings.rules.urls.push(&pattern.into(), expire.into()) {
-                self.fail(error);
-            }
-        }
-        self
-    }
-
-    /// Has HTTP's own rules decide what is stored and for how long: RFC 9111, for a private cache. Off unless set.
-    ///
-    /// Then `Cache-Control`, `Expires`, `Age`, `Date` and the rest count, of requests and responses; what is stale is
-    /// revalidated; HEAD, conditional and range requests are answered from what a GET has stored; POST and its like
-    /// invalidate. Codes, methods and expiry that are set as well serve where a response says nothing about itself;
-    /// without them the standard's own defaults do. Ill-formed headers are taken as the standard says, and are no error.
-    ///
-    /// What the standard leaves open: a response without an expiry of its own is fresh for a tenth of the time since its
-    /// `Last-Modified`, but no more than a week; of repeated directives the first counts; a 206 is not stored; a request
-    /// for several ranges, or with `If-Match`, goes to the origin. A response that was stored without this setting keeps
-    /// the expiry that it was stored with; one that never expires is judged by its headers.
-    pub fn cache_control(mut self, on: bool) -> Self {
-        self.settings.rules.cache_control = on;
-        self
-    }
-
-    /// With [`cache_control`](Self::cache_control), keeps the rules of a shared cache: `s-maxage` and `proxy-revalidate`
-    /// count, and what is `private`, or answers an `Authorization` without saying that it may be shared, is not stored. Off
-    /// unless set. Credentials still partition the cache; see
-    /// [`share_across_credentials`](Self::share_across_credentials).
-    pub fn shared_cache(mut self, shared: bool) -> Self {
-        self.settings.rules.shared = shared;
-        self
-    }
-
-    /// Serves what has expired where the origin gives no answer, or an error: `true`, or for so long after the expiry. Off
-    /// unless set.
-    ///
-    /// An error is a failure of the network, or a status of 400 or more that is not among the
-    /// [`allowable_codes`](Self::allowable_codes); with [`cache_control`](Self::cache_control) a status of 500 or more, and
-    /// what says `must-revalidate` or the like is not served. The answer's status is
-    /// [`StaleHit`](crate::CacheStatus::StaleHit).
-    pub fn stale_if_error(mut self, stale: impl Into<Staleness>) -> Self {
-        self.settings.rules.stale_if_error = stale.into();
-        self
-    }
-
-    /// Serves what has expired at once, and asks the origin in the background: `true`, or for so long after the expiry.
-    /// Off unless set.
-    ///
-    /// There is one such request at a time for each response. One that is under way when the program ends is dropped, and
-    /// a failure goes unnoticed: the next request finds what is stored as stale as before.
-    pub fn stale_while_revalidate(mut self, stale: impl Into<Staleness>) -> Self {
-        self.settings.rules.stale_while_revalidate = stale.into();
-        self
-    }
-
-    /// Asks the origin each time whether what is stored still holds, if that has a validator (`ETag`, `Last-Modified`); what
-    /// has none is served until it expires. Off unless set.
-    pub fn always_revalidate(mut self, always: bool) -> Self {
-        self.settings.rules.always_revalidate = always;
-        self
-    }
-
-    /// The status codes of the responses to store; 200 unless set. Redirects are stored as part of the chain that they
-    /// lead into, whatever the codes.
-    pub fn allowable_codes(mut self, codes: impl IntoIterator<Item = u16>) -> Self {
-        self.settings.rules.codes = Some(codes.into_iter().collect());
-        self
-    }
-
-    /// The methods of the requests to look up and to store, in any case; GET unless set.
-    pub fn allowable_methods<M: AsRef<str>>(mut self, methods: impl IntoIterator<Item = M>) -> Self {
-        let methods = methods.into_iter().map(|method| method.as_ref().to_ascii_uppercase());
-        self.settings.rules.methods = Some(methods.collect());
         self
     }
 
@@ -310,69 +237,6 @@ impl CachedSessionBuilder {
     /// cut short, and if it unpacks to more than both 64 MiB and 200 times its size.
     pub fn decode(mut self, decode: bool) -> Self {
         self.settings.decode = decode;
-        self
-    }
-
-    /// Adds a header to every request that has none of its name.
-    pub fn header(mut self, name: impl TryInto<HeaderName>, value: impl TryInto<HeaderValue>) -> Self {
-        match header(name, value) {
-            Ok((name, value)) => drop(self.settings.headers.append(name, value)),
-            Err(error) => self.fail(invalid(error)),
-        }
-        self
-    }
-
-    /// The same for several: a [`HeaderMap`], or pairs of name and value.
-    pub fn headers<P: HeaderPair>(mut self, headers: impl IntoIterator<Item = P>) -> Self {
-        let mut last = None;
-        for pair in headers {
-            match pair.header_pair(last.as_ref()) {
-                Ok((name, value)) => {
-                    self.settings.headers.append(name.clone(), value);
-                    last = Some(name);
-                }
-                Err(error) => self.fail(invalid(error)),
-            }
-        }
-        self
-    }
-
-    /// Leaves a header out that every request would carry otherwise: `User-Agent`, `Accept` or `Accept-Encoding`.
-    pub fn remove_header(mut self, name: impl TryInto<HeaderName>) -> Self {
-        match name.try_into() {
-            Ok(name) => {
-                self.settings.headers.remove(&name);
-                self.settings.removed.push(name);
-            }
-            Err(_) => self.fail(invalid("a header name holds characters that HTTP does not allow")),
-        }
-        self
-    }
-
-    /// Keeps the cookies that answers set, those of redirects too, and sends them back as RFC 6265 says. Off unless set.
-    /// Needs the feature `cookies`.
-    ///
-    /// A hit leaves them alone in [`Mode::Cache`], and sets them again in the replay modes. As cookies are credentials,
-    /// they make a partition of the cache: a request with another cookie than before gets an answer of its own, unless
-    /// [`partition`](Self::partition) or [`share_across_credentials`](Self::share_across_credentials) says otherwise.
-    pub fn cookies(mut self, keep: bool) -> Self {
-        #[cfg(feature = "cookies")]
-        {
-            let jar = self.settings.jar.take();
-            self.settings.jar = keep.then(|| jar.unwrap_or_default());
-        }
-        #[cfg(not(feature = "cookies"))]
-        if keep {
-            let message = "cookies(true) needs the feature `cookies`, which is not compiled in";
-            self.fail(Error::new(crate::ErrorKind::NotBuiltIn, message));
-        }
-        self
-    }
-
-    /// Keeps cookies in this jar, which may hold some already and may be shared; see [`cookies`](Self::cookies).
-    #[cfg(feature = "cookies")]
-    pub fn cookie_jar(mut self, jar: super::CookieJar) -> Self {
-        self.settings.jar = Some(jar);
         self
     }
 
@@ -439,19 +303,15 @@ impl CachedSessionBuilder {
         self
     }
 
-    /// Stores and serves only responses for which this is true. What is stored and no longer passes is fetched anew.
-    ///
-    /// It sees the answer to [`send_stream`](super::RequestBuilder::send_stream) without its body, which has not come yet.
-    pub fn filter(mut self, filter: impl Fn(&Response) -> bool + Send + Sync + 'static) -> Self {
-        self.settings.filter = Some(Arc::new(filter));
+    /// The form in which responses are stored; [`Serializer::Bincode`] unless set.
+    pub fn serializer(mut self, serializer: Serializer) -> Self {
+        self.settings.serializer = serializer;
         self
     }
 
-    /// Names what is one and the same to the cache: requests for which this gives the same text share an answer.
-    ///
-    /// Credentials still partition the cache. The text itself is not stored.
-    pub fn key_fn(mut self, key: impl Fn(&Request) -> String + Send + Sync + 'static) -> Self {
-        self.settings.key_fn = Some(Arc::new(key));
+    /// What the keys of stored responses are made of; [`KeyScheme::Native`] unless set.
+    pub fn key_scheme(mut self, scheme: KeyScheme) -> Self {
+        self.settings.key_scheme = scheme;
         self
     }
 
@@ -531,7 +391,7 @@ impl CachedSessionBuilder {
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a setting that cannot be; what opening the file meets:
     /// [`NotALarder`](crate::ErrorKind::NotALarder), [`NewerFormat`](crate::ErrorKind::NewerFormat),
     /// [`Busy`](crate::ErrorKind::Busy), [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Io`](crate::ErrorKind::Io);
-    /// [`NotBuiltIn`](crate::ErrorKind::NotBuiltIn) for a backend whose feature is missing. A server is not asked
+    /// [`NotBuiltIn`](crate::ErrorKind::NotBuiltIn) for a backend or a setting whose feature is missing. A server is not asked
     /// before the first request.
     pub fn build(mut self) -> Result<CachedSession> {
         if let Some(error) = self.error.take() {
@@ -541,9 +401,14 @@ impl CachedSessionBuilder {
         // A recording is replayed as it is: whatever happens, it stays that way.
         self.settings.read_only |= self.settings.rules.mode == Mode::Offline;
         self.take_environment();
+        let settings = &self.settings;
+        self.settings.plain =
+            settings.delivery.is_plain() && settings.environment.netrc.is_none() && !settings.has_jar();
         self.settings.plain_headers = Arc::new(with_defaults(HeaderMap::new(), &self.settings, &[]));
-        let (store, put_aside) = self.open()?;
-        let cache = Cache::new(store, Arc::new(SystemClock))?;
+        let rules = (self.settings.key_scheme == KeyScheme::RequestsCache).then(KeyRules::default);
+        let (store, put_aside) = self.open(rules.as_ref())?;
+        let cache = Cache::new(store, Arc::new(SystemClock))?.with_foreign_keys(rules);
+        let cache = cache.ignoring(Arc::clone(&self.settings.ignored));
         let transport = self.transport.unwrap_or_else(|| Arc::new(UreqTransport::new(self.agent_config)));
         Ok(CachedSession::assemble(self.settings, cache, transport, put_aside))
     }
@@ -576,8 +441,16 @@ impl CachedSessionBuilder {
 
     /// What can never come true is a mistake.
     fn check(&self) -> Result<()> {
+        if self.compress && !cfg!(feature = "zstd") {
+            let message = "compress: this build cannot; build larder with the feature `zstd`";
+            return Err(Error::new(ErrorKind::NotBuiltIn, message));
+        }
         self.settings.delivery.check()?;
         let rules = &self.settings.rules;
+        if self.settings.max_size.is_some() && !matches!(self.backend, Backend::Log | Backend::LogAt(_)) {
+            let message = format!("max_size: the backend {} has no such limit; use Backend::Log", self.backend);
+            return Err(invalid(message));
+        }
         if let Some(code) = rules.codes.iter().flatten().find(|code| !(100..=999).contains(*code)) {
             return Err(invalid(format!("allowable_codes: {code} is no status code; they go from 100 to 999")));
         }
@@ -587,10 +460,23 @@ impl CachedSessionBuilder {
             let method: String = method.chars().take(40).collect();
             return Err(invalid(format!("allowable_methods: `{}` is no HTTP method", method.escape_debug())));
         }
+        self.check_scheme()
+    }
+
+    fn check_scheme(&self) -> Result<()> {
+        let json = self.settings.serializer == Serializer::Json;
+        if self.settings.key_scheme == KeyScheme::Native {
+            let message = "serializer: documents of requests-cache go with its keys; set key_scheme(RequestsCache)";
+            return if json { Err(invalid(message)) } else { Ok(()) };
+        }
+        if self.settings.key_fn.is_some() || matches!(self.settings.partition_by, PartitionBy::Name(_)) {
+            let message = "key_scheme: the keys of requests-cache have no place for key_fn(..) and partition(..)";
+            return Err(invalid(message));
+        }
         Ok(())
     }
 
-    fn open(&self) -> Result<(Arc<dyn Store>, PutAside)> {
+    fn open(&self, rules: Option<&KeyRules>) -> Result<(Arc<dyn Store>, PutAside)> {
         let place = Place {
             name: &self.name,
             location: self.location.as_deref(),
@@ -598,13 +484,14 @@ impl CachedSessionBuilder {
             log: &self.log,
             servers: &self.servers,
             settings: &self.settings,
+            shared_with: rules.filter(|_| self.settings.serializer == Serializer::Json),
         };
         let (store, log) = place.open(&self.backend)?;
         let put_aside = PutAside::of(Arc::clone(&store), log);
         Ok((store, put_aside))
     }
 
-    fn fail(&mut self, error: Error) {
+    pub(super) fn fail(&mut self, error: Error) {
         self.error.get_or_insert(error);
     }
 }

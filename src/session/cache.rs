@@ -1,6 +1,8 @@
 //! The cache: a store of responses, without any policy about serving them.
 
+mod books;
 mod chain;
+mod copy;
 mod counters;
 mod lists;
 mod plan;
@@ -9,19 +11,23 @@ mod salt;
 mod tests;
 mod walkers;
 
+pub(crate) use books::Books;
 pub(crate) use chain::{Chain, Lookup, Part, Whose, With};
+pub use copy::{CopyProgress, CopyReport, VerifyReport};
 pub use counters::Counters;
 pub(crate) use plan::Marks;
 pub(crate) use salt::PartitionBy;
-pub use walkers::Responses;
+pub use walkers::{CacheHead, Responses};
 
 use crate::{
     Error, ErrorKind, Result,
-    entry::{Key, StoredResponse, UrlEntry, encode_response},
+    entry::{Key, StoredResponse, UrlEntry, encode_response, foreign, foreign_digest},
     log::{Clock, Staged, Version},
     policy::{
         key::{self, Asked, Identity},
         partition::Partitions,
+        redact::{self, Credentials, Ignored},
+        requests_cache::{KeyRules, Keyed},
     },
     store::Store,
 };
@@ -81,6 +87,9 @@ struct Inner {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     partitions: Partitions,
+    ignored: Ignored,
+    /// How keys are made, if not in our own way.
+    foreign: Option<KeyRules>,
     /// Held by whoever had a conflict, so that threads of one process do not conflict for ever.
     contended: Mutex<()>,
     counters: Live,
@@ -101,6 +110,9 @@ pub struct CacheStats {
     pub dead_bytes: u64,
     /// The size of the file; 0 if there is none.
     pub file_bytes: u64,
+    /// Responses that this process has dropped to keep the file within
+    /// [`max_size`](crate::CachedSessionBuilder::max_size).
+    pub evictions: u64,
     /// Requests of this session and its clones that were answered from the cache.
     pub hits: u64,
     /// Requests of this session and its clones that were not.
@@ -125,12 +137,34 @@ impl Cache {
                 store,
                 clock,
                 partitions: Partitions::new()?,
+                ignored: Ignored::default(),
+                foreign: None,
                 contended: Mutex::new(()),
                 counters: Live::default(),
                 errors: AtomicU64::new(0),
                 condemned: Mutex::default(),
             }),
         })
+    }
+
+    /// With the keys of requests-cache. To be called before the cache is cloned.
+    pub(crate) fn with_foreign_keys(mut self, rules: Option<KeyRules>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.foreign = rules;
+        }
+        self
+    }
+
+    /// With requests in which the values of some parameters do not matter. To be called before the cache is cloned.
+    pub(crate) fn ignoring(mut self, ignored: Ignored) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.ignored = ignored;
+        }
+        self
+    }
+
+    pub(crate) fn foreign_keys(&self) -> Option<&KeyRules> {
+        self.inner.foreign.as_ref()
     }
 
     /// The response under a key, and when it was received; `None` if there is none.
@@ -140,7 +174,7 @@ impl Cache {
     /// # Errors
     /// Whatever keeps the store from answering.
     pub fn get(&self, key: impl AsRef<str>) -> Result<Option<(StoredResponse, SystemTime)>> {
-        let chain = self.walk(resolve(key.as_ref()), None, usize::MAX, With::Body)?.found();
+        let chain = self.walk(self.resolve(key.as_ref()), None, usize::MAX, With::Body)?.found();
         Ok(chain.map(|chain| (StoredResponse::clone(&chain.response), chain.response.created_at())))
     }
 
@@ -151,7 +185,19 @@ impl Cache {
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if the URL of its request is not one, and whatever the store says.
     pub fn save(&self, response: &StoredResponse) -> Result<String> {
-        self.save_chain(&[], response).map(Key::to_hex)
+        let Some(rules) = &self.inner.foreign else {
+            return self.save_chain(&[], response).map(Key::to_hex);
+        };
+        let mut response = response.clone();
+        let request = &mut response.request;
+        if request.body_digest.is_some() && request.body.is_none() {
+            let message = "the key needs the body of the request, which is not stored with this response";
+            return Err(Error::new(ErrorKind::InvalidInput, message).with_url(request.url.clone()));
+        }
+        let body = request.body.get_or_insert_default();
+        let asked = Keyed { method: &request.method, url: &request.url, headers: &request.headers, body, verify: true };
+        request.name = rules.key(&asked).map(|key| foreign(key, 0));
+        self.save_chain(&[], &response).map(Key::to_hex)
     }
 
     /// Makes `new` lead to the response under `to`, as a further key of it.
@@ -161,7 +207,7 @@ impl Cache {
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if nothing is stored under `to`, or if it leads to `new` itself.
     pub fn alias(&self, new: impl AsRef<str>, to: impl AsRef<str>) -> Result<()> {
-        let (new, to) = (resolve(new.as_ref()), resolve(to.as_ref()));
+        let (new, to) = (self.resolve(new.as_ref()), self.resolve(to.as_ref()));
         self.change(|plan| {
             if plan.leads_to(to, new)? {
                 return Err(Error::new(ErrorKind::InvalidInput, "an alias cannot lead to itself"));
@@ -184,7 +230,7 @@ impl Cache {
     /// # Errors
     /// Whatever the store says.
     pub fn delete(&self, key: impl AsRef<str>) -> Result<bool> {
-        let key = resolve(key.as_ref());
+        let key = self.resolve(key.as_ref());
         self.change(|plan| plan.delete(key, |_| true))
     }
 
@@ -196,7 +242,7 @@ impl Cache {
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if it is not a URL, and whatever the store says.
     pub fn delete_url(&self, url: impl AsRef<str>) -> Result<bool> {
-        let identity = get_of(url.as_ref())?;
+        let identity = self.get_of(url.as_ref())?;
         self.change(|plan| {
             let mut any = plan.delete(identity.key(), |_| true)?;
             for entry in plan.listed(&identity)? {
@@ -214,7 +260,7 @@ impl Cache {
     /// # Errors
     /// Whatever keeps the store from answering.
     pub fn contains(&self, key: impl AsRef<str>) -> Result<bool> {
-        self.plan().is_there(resolve(key.as_ref()))
+        self.plan().is_there(self.resolve(key.as_ref()))
     }
 
     /// Whether there is a response to this URL, expired or not, whatever the method, whoever asked. Requests with
@@ -223,7 +269,7 @@ impl Cache {
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if it is not a URL, and whatever keeps the store from answering.
     pub fn contains_url(&self, url: impl AsRef<str>) -> Result<bool> {
-        let identity = get_of(url.as_ref())?;
+        let identity = self.get_of(url.as_ref())?;
         let mut plan = self.plan();
         if plan.is_there(identity.key())? {
             return Ok(true);
@@ -291,6 +337,7 @@ impl Cache {
             live_bytes: store.live_bytes,
             dead_bytes: store.dead_bytes,
             file_bytes: store.file_bytes,
+            evictions: store.evictions,
             hits: counters.hits,
             misses: counters.misses,
             bytes_saved: counters.bytes,
@@ -339,9 +386,14 @@ impl Cache {
     /// Makes everything stored for these URLs invalid, whoever asked and whatever the variant, and what is being fetched
     /// for them now.
     pub(crate) fn invalidate(&self, urls: &[Url]) -> Result<()> {
-        let none = Arc::default();
-        let asked: Vec<_> = urls.iter().map(|url| Asked::parsed("GET", url, &none, &[])).collect::<Result<_>>()?;
-        self.change(|plan| asked.iter().try_for_each(|asked| plan.invalidate(&asked.identity)))
+        let asked: Vec<_> = urls.iter().map(|url| self.get_of_parsed(url)).collect::<Result<_>>()?;
+        // Keys of others have no lists.
+        let has_lists = self.inner.foreign.is_none();
+        self.change(|plan| {
+            asked.iter().try_for_each(|asked| {
+                if has_lists { plan.invalidate(asked) } else { plan.delete(asked.key(), |_| true).map(drop) }
+            })
+        })
     }
 
     /// The key of the list of a URL, and its mark now.
@@ -413,6 +465,39 @@ impl Cache {
         Plan::new(self.store(), self.now())
     }
 
+    /// The key that a text stands for.
+    fn resolve(&self, text: &str) -> Key {
+        let hex = if self.inner.foreign.is_some() { foreign_digest(text).map(Key::from_digest) } else { None };
+        if let Some(key) = hex.or_else(|| Key::from_hex(text)) {
+            return key;
+        }
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+        if matches!(scheme.as_deref(), Some("http" | "https"))
+            && let Ok(identity) = self.get_of(text)
+        {
+            return identity.key();
+        }
+        key::named(text)
+    }
+
+    /// A GET of a URL without credentials.
+    fn get_of(&self, url: &str) -> Result<Identity> {
+        let parsed = Url::parse(url).map_err(|error| {
+            let shown = redact::url(url, &mut Credentials::default());
+            Error::new(ErrorKind::InvalidInput, format!("not a URL: {error}")).with_url(shown)
+        })?;
+        self.get_of_parsed(&parsed)
+    }
+
+    fn get_of_parsed(&self, url: &Url) -> Result<Identity> {
+        let mut identity = Asked::ignoring(&self.inner.ignored, "GET", url, &Arc::default(), &[])?.identity;
+        if let Some(rules) = &self.inner.foreign {
+            let asked = Keyed { method: "GET", url: url.as_str(), headers: &HeaderMap::new(), body: &[], verify: true };
+            identity.name = rules.key(&asked).map(|key| foreign(key, 0));
+        }
+        Ok(identity)
+    }
+
     /// Makes a batch and applies it; makes it anew if something has changed in between.
     fn change<T>(&self, make: impl Fn(&mut Plan<'_>) -> Result<T>) -> Result<T> {
         let mut turn = None;
@@ -436,23 +521,4 @@ impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache").field("store", &self.inner.store).finish_non_exhaustive()
     }
-}
-
-/// The key that a text stands for.
-fn resolve(text: &str) -> Key {
-    if let Some(key) = Key::from_hex(text) {
-        return key;
-    }
-    let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    if matches!(scheme.as_deref(), Some("http" | "https"))
-        && let Ok(identity) = get_of(text)
-    {
-        return identity.key();
-    }
-    key::named(text)
-}
-
-/// A GET of a URL without credentials.
-fn get_of(url: &str) -> Result<Identity> {
-    Ok(Asked::new("GET", url, &HeaderMap::new(), &[])?.identity)
 }

@@ -15,6 +15,11 @@ pub(super) fn map_error(method: &http::Method, timeout: Timeout, error: ureq::Er
             let message = format!("cannot send {method}: the URL is not one that HTTP can ask for");
             return Error::new(ErrorKind::InvalidInput, message);
         }
+        // So does this one.
+        Cause::RequireHttpsOnly(_) => {
+            let message = format!("cannot send {method}: agent_config(..) says https_only, and the URL is not https");
+            return Error::new(ErrorKind::InvalidInput, message);
+        }
         Cause::HostNotFound => {
             (ErrorKind::Network, "the host name does not resolve; check the name and the DNS".into())
         }

@@ -103,11 +103,12 @@ impl Read for Inflated {
         use flate2::{Decompress, FlushDecompress, Status};
         while !self.ended && !buffer.is_empty() {
             let input = self.source.fill_buf()?;
-            let Some(first) = input.first() else {
-                let begun = self.inflate.is_some();
-                return if begun { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(0) };
+            let inflate = match (&mut self.inflate, input.first()) {
+                (None, None) => return Ok(0),
+                (none @ None, Some(first)) => none.insert(Decompress::new(first & 0x0f == 8)),
+                (Some(inflate), _) => inflate,
             };
-            let inflate = self.inflate.get_or_insert_with(|| Decompress::new(first & 0x0f == 8));
+            let at_end = input.is_empty();
             let (came, gone) = (inflate.total_in(), inflate.total_out());
             let status = inflate
                 .decompress(input, buffer, FlushDecompress::None)
@@ -118,6 +119,10 @@ impl Read for Inflated {
             self.ended = status == Status::StreamEnd;
             if written > 0 {
                 return Ok(written);
+            }
+            // What had no place in the buffer before may come without further input; what does not is missing.
+            if at_end && !self.ended {
+                return Err(io::ErrorKind::UnexpectedEof.into());
             }
             if read == 0 && !self.ended {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "the stream does not go on"));

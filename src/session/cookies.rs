@@ -13,7 +13,7 @@ use cookie_store::{CookieDomain, CookieStore, RawCookie};
 use http::{HeaderMap, header::SET_COOKIE};
 use url::Url;
 
-use super::request::parse_url;
+use super::{CachedSession, request::parse_url};
 use crate::{Error, ErrorKind, Result};
 
 /// Cookies that a jar keeps; further ones are not taken.
@@ -184,6 +184,14 @@ impl CookieJar {
 
     fn store(&self) -> MutexGuard<'_, CookieStore> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CachedSession {
+    /// The jar of this session, if it keeps cookies: to look at, to change and to save.
+    #[must_use]
+    pub fn cookie_jar(&self) -> Option<&CookieJar> {
+        self.settings().jar.as_ref()
     }
 }
 

@@ -187,6 +187,22 @@ mod tests {
     }
 
     #[test]
+    fn a_deflate_body_is_whole_however_small_the_pieces_are_that_it_is_read_in() {
+        let text: Vec<u8> = (0..5000_u32).flat_map(|n| (n / 7).to_be_bytes()).collect();
+        for wire in [zlib(&text), raw(&text), zlib(&[7; 100]), zlib(b"")] {
+            let whole = decode(&Bytes::from(wire.clone()), "deflate", 1 << 30, None).unwrap().0;
+            for size in [1, 2, 31, 32, 33, 100, 4096] {
+                let mut reader = crate::session::codings::undo("deflate", Box::new(std::io::Cursor::new(wire.clone())));
+                let (mut got, mut piece) = (Vec::new(), vec![0; size]);
+                while let n @ 1.. = std::io::Read::read(&mut reader, &mut piece).unwrap() {
+                    got.extend_from_slice(&piece[..n]);
+                }
+                assert!(got == whole, "{size}");
+            }
+        }
+    }
+
+    #[test]
     fn a_deflate_body_that_is_cut_short_is_an_error() {
         let text: Vec<u8> = (0..50_000_u32).flat_map(u32::to_be_bytes).collect();
         for wire in [zlib(&text), raw(&text)] {

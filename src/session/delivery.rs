@@ -21,6 +21,11 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
+    /// Whether there is nothing that a look-up has to know.
+    pub(super) fn is_plain(&self) -> bool {
+        self.auth.is_none() && self.verify.is_none() && self.client_cert.is_none()
+    }
+
     /// Fails with `NotBuiltIn` for what this build cannot do, and with `InvalidInput` for what nobody can.
     pub(super) fn check(&self) -> Result<()> {
         let missing = |what: &str, feature: &str| {

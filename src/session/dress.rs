@@ -1,6 +1,6 @@
 //! What a request carries on each hop that is not its own: cookies, and who asks.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -27,9 +27,15 @@ pub(super) struct Extra {
     pub(super) body: Option<Body>,
 }
 
+impl Extra {
+    pub(super) fn is_empty(&self) -> bool {
+        self.cookies.is_empty() && self.auth.is_none() && self.body.is_none()
+    }
+}
+
 /// A request as it goes out on one hop.
-pub(super) struct Dressed<'a> {
-    pub(super) request: Cow<'a, Request>,
+pub(super) struct Dressed {
+    pub(super) request: Request,
     /// The headers that a function of the caller made.
     made: Vec<HeaderName>,
 }
@@ -40,26 +46,27 @@ impl Course<'_> {
         self.delivery.as_deref().and_then(&of).or_else(|| of(&self.settings.delivery))
     }
 
-    /// Adds what the hop asks for. A request that there is nothing to add to is not copied.
-    pub(super) fn dress<'r>(&self, request: &'r Request) -> Result<Dressed<'r>> {
-        let mut dressed = Dressed { request: Cow::Borrowed(request), made: Vec::new() };
-        let netrc = self.settings.environment.netrc.as_ref();
-        if request.extra.is_none() && netrc.is_none() && !self.settings.has_jar() {
-            return Ok(dressed);
-        }
-        if let Some(netrc) = netrc
+    /// Whether there is nothing to add to a request, and nothing that tells who asks, or whom, but what it shows.
+    pub(super) fn is_plain(&self, request: &Request) -> bool {
+        self.settings.plain && self.delivery.is_none() && request.extra.is_none()
+    }
+
+    /// Adds what the hop asks for.
+    pub(super) fn dress(&self, request: &Request) -> Result<Dressed> {
+        let mut dressed = Dressed { request: request.clone(), made: Vec::new() };
+        if let Some(netrc) = &self.settings.environment.netrc
             && request.auth().is_none()
             && !request.headers.contains_key(AUTHORIZATION)
             && let Some((login, password)) = request.url.host_str().and_then(|host| netrc.find(host))
         {
             let value = secret_value(basic::authorization(login, password))?;
-            Arc::make_mut(&mut dressed.request.to_mut().headers).insert(AUTHORIZATION, value);
+            Arc::make_mut(&mut dressed.request.headers).insert(AUTHORIZATION, value);
         }
         if let Some(value) = self.cookie_header(request)? {
-            Arc::make_mut(&mut dressed.request.to_mut().headers).insert(COOKIE, value);
+            Arc::make_mut(&mut dressed.request.headers).insert(COOKIE, value);
         }
         if let Some(Auth::Custom(custom)) = request.auth() {
-            dressed.made = custom.apply(dressed.request.to_mut())?;
+            dressed.made = custom.apply(&mut dressed.request)?;
         }
         Ok(dressed)
     }
@@ -112,8 +119,7 @@ impl Course<'_> {
     /// The same of a stored answer: in the replay modes alone, where it stands for the origin. What a cache serves must
     /// not bring back a cookie that the origin has replaced since.
     pub(super) fn replay_cookies(&self, stored: &crate::StoredResponse) {
-        if self.settings.has_jar()
-            && self.settings.rules.mode != Mode::Cache
+        if self.settings.rules.mode != Mode::Cache
             && let Ok(url) = Url::parse(stored.url())
         {
             self.keep_cookies(&url, stored.headers());
@@ -121,8 +127,8 @@ impl Course<'_> {
     }
 
     /// Counts what says who asks and is in no header, and hides what is in headers that nobody knows to be secret.
-    pub(super) fn count_credentials(&self, asked: &mut Asked, dressed: &Dressed<'_>) {
-        let request = &*dressed.request;
+    pub(super) fn count_credentials(&self, asked: &mut Asked, dressed: &Dressed) {
+        let request = &dressed.request;
         if !dressed.made.is_empty() {
             auth::hide(asked, request, &dressed.made);
         }

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, Method, StatusCode,
+    HeaderMap, HeaderName, Method, StatusCode,
     header::{CONTENT_LENGTH, DATE, TRANSFER_ENCODING},
     response,
 };
@@ -28,6 +28,7 @@ use crate::{
         exchange::{Exchange, Failure, Forward, Keep},
         freshness::Facts,
         invalidate, redact,
+        secret_names::squeeze,
         storable::without_connection,
         validate,
         vary::{names_a_credential, variant},
@@ -202,6 +203,9 @@ impl Course<'_> {
         came: Came,
     ) -> Result<Step> {
         let status = came.parts.status.as_u16();
+        if self.limit > 0 && redirect::leads_nowhere(status, &came.parts.headers) {
+            return Err(redirect::nowhere(hop.request, status));
+        }
         if self.limit > 0
             && let Some(location) = redirect::location(status, &came.parts.headers)
         {
@@ -255,10 +259,14 @@ impl Course<'_> {
         Ok(Step::Done(Box::new(response), None))
     }
 
-    /// Where everybody shares what is stored, what varies by a credential is for one of them.
+    /// What varies by something that neither the key nor the partition tells apart is not stored: by a credential, where
+    /// everybody shares what is stored, or by a header that is ignored.
     fn unless_for_one(&self, hop: &Hop<'_>, facts: &Facts, keep: Keep) -> Keep {
-        let shares = self.settings.partition_by == PartitionBy::Nobody;
-        if shares && names_a_credential(facts.vary.names(), &hop.asked.headers) { Keep::Pass } else { keep }
+        let (names, headers) = (facts.vary.names(), &hop.asked.headers);
+        let shares = self.settings.partition_by == PartitionBy::Nobody && names_a_credential(names, headers);
+        let ignores =
+            |name: &HeaderName| headers.contains_key(name) && self.settings.ignored.contains(&squeeze(name.as_str()));
+        if shares || names.iter().any(ignores) { Keep::Pass } else { keep }
     }
 
     /// The answer with its body still to be read, and stored while that happens.
@@ -415,7 +423,7 @@ fn received_as(hop: &Hop<'_>, exchange: &Exchange<'_>, came: &Came, keep: Keep, 
     };
     let mut request = hop.asked.to_stored();
     let names = came.facts.vary.names();
-    if !names.is_empty() {
+    if !names.is_empty() && !hop.asked.identity.is_foreign() {
         request.variant = Some(variant(names, &hop.asked.headers));
     }
     StoredResponse::new(request, came.parts.status, headers, body, came.received)

@@ -84,27 +84,21 @@ impl CachedSession {
     ) -> Self {
         static SESSIONS: AtomicU64 = AtomicU64::new(0);
         let id = SESSIONS.fetch_add(1, Ordering::Relaxed);
-        let (put_aside, flights, refreshing) = (Arc::new(put_aside), Arc::default(), Arc::default());
-        let session =
-            Self { inner: Arc::new(Inner { id, settings, transport, cache, put_aside, flights, refreshing }) };
+        let (put_aside, flights) = (Arc::new(put_aside), Arc::default());
+        let session = Self {
+            inner: Arc::new(Inner { id, settings, transport, cache, put_aside, flights, refreshing: Arc::default() }),
+        };
         session.report_damage();
         session
     }
 
     /// The same session with other settings.
     pub(super) fn with_settings(&self, settings: Settings) -> Self {
-        let inner = &self.inner;
-        Self {
-            inner: Arc::new(Inner {
-                id: inner.id,
-                settings,
-                transport: Arc::clone(&inner.transport),
-                cache: inner.cache.clone(),
-                put_aside: Arc::clone(&inner.put_aside),
-                flights: Arc::clone(&inner.flights),
-                refreshing: Arc::clone(&inner.refreshing),
-            }),
-        }
+        let Inner { id, transport, cache, put_aside, flights, refreshing, .. } = &*self.inner;
+        let (transport, cache) = (Arc::clone(transport), cache.clone());
+        let (put_aside, flights) = (Arc::clone(put_aside), Arc::clone(flights));
+        let refreshing = Arc::clone(refreshing);
+        Self { inner: Arc::new(Inner { id: *id, settings, transport, cache, put_aside, flights, refreshing }) }
     }
 
     /// A GET request.
@@ -206,13 +200,13 @@ impl CachedSession {
         &*self.inner.transport
     }
 
+    pub(super) fn refreshing(&self) -> &Mutex<HashSet<Key>> {
+        &self.inner.refreshing
+    }
+
     /// What is under way.
     pub(super) fn flights(&self) -> &Arc<Flights> {
         &self.inner.flights
-    }
-
-    pub(super) fn refreshing(&self) -> &Mutex<HashSet<Key>> {
-        &self.inner.refreshing
     }
 
     pub(super) fn id(&self) -> u64 {

@@ -1,5 +1,6 @@
 //! The session: an HTTP client that answers from its cache what it has fetched before.
 
+mod at;
 mod auth;
 mod backend;
 mod basic;
@@ -21,6 +22,7 @@ mod fetch;
 mod flight;
 mod forward;
 mod handle;
+mod headers;
 mod hooks;
 mod links;
 pub mod multipart;
@@ -37,10 +39,13 @@ mod refresh;
 mod request;
 mod response;
 mod retries;
+mod scheme;
 mod send;
 mod serve;
 mod settings;
 mod share;
+#[cfg(any(feature = "sqlite", feature = "redis"))]
+mod shared;
 mod source;
 mod spool;
 mod stream;
@@ -54,7 +59,7 @@ mod unpack;
 pub use backend::Backend;
 pub use body::Body;
 pub use builder::CachedSessionBuilder;
-pub use cache::{Cache, CacheStats, Counters, Responses};
+pub use cache::{Cache, CacheHead, CacheStats, CopyProgress, CopyReport, Counters, Responses, VerifyReport};
 #[cfg(feature = "cookies")]
 pub use cookies::CookieJar;
 pub use disabled::CacheDisabled;
@@ -65,6 +70,7 @@ pub use proxies::{Proxies, Proxy};
 pub use request::{Request, RequestBuilder};
 pub use response::{CacheStatus, Response};
 pub use retries::Retries;
+pub use scheme::{KeyScheme, Serializer};
 pub use stream::ResponseStream;
 pub use tls::{ClientCert, Verify};
 pub use transport::{HopOptions, Timeout, Transport, WireBody};

@@ -11,11 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
-use super::{
-    Body,
-    body::Opened,
-    request::{header, invalid},
-};
+use super::{Body, body::Opened, headers::header, request::invalid};
 use crate::{
     ErrorKind, Result,
     policy::{key::digest, partition::random},

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Result,
     log::{Log, Options},
+    policy::requests_cache::KeyRules,
     store::{MemoryStore, Store},
 };
 
@@ -31,11 +32,18 @@ pub(super) struct Place<'a> {
     pub(super) log: &'a Options,
     pub(super) servers: &'a Servers,
     pub(super) settings: &'a Settings,
+    /// The keys of requests-cache, if it is its documents that are stored.
+    pub(super) shared_with: Option<&'a KeyRules>,
 }
 
 impl Place<'_> {
     /// The store, and the log in it if it is one.
     pub(super) fn open(&self, backend: &Backend) -> Result<(Arc<dyn Store>, Option<Log>)> {
+        if self.shared_with.is_some() && !backend.is_shared_with_python() {
+            let message =
+                format!("serializer: the documents of requests-cache are kept in sqlite or redis, not in {backend}");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
         let store = match backend {
             Backend::Log | Backend::LogAt(_) => {
                 let path = match backend {
@@ -73,7 +81,10 @@ impl Place<'_> {
             create_folder_of(path)?;
         }
         let options = SqliteOptions::new().fast_save(self.log.is_fast_save()).read_only(read_only);
-        Ok(Arc::new(crate::store::DictStore::sqlite(path, &options)?))
+        match self.shared_with {
+            Some(rules) => super::shared::open_sqlite(path, &options, read_only, rules),
+            None => Ok(Arc::new(crate::store::DictStore::sqlite(path, &options)?)),
+        }
     }
 
     #[cfg(not(feature = "sqlite"))]
@@ -82,17 +93,64 @@ impl Place<'_> {
         Err(not_built_in("sqlite"))
     }
 
+    #[cfg(feature = "redis")]
+    fn open_redis(&self, url: Option<&str>) -> Result<Arc<dyn Store>> {
+        use crate::dict::{RedisConnections, RedisOptions};
+
+        let mut options = RedisOptions::new();
+        if let Some(limit) = self.servers.timeout {
+            options = options.timeout(limit);
+        }
+        if let Some(size) = self.servers.pool_size {
+            options = options.pool_size(size.try_into().unwrap_or(usize::MAX));
+        }
+        let connections = RedisConnections::open(url.unwrap_or("redis://127.0.0.1:6379/0"), &options)?;
+        let name = self.last_of_name()?;
+        Ok(match self.shared_with {
+            Some(rules) => super::shared::open_redis(&connections, &name, rules),
+            None => Arc::new(crate::store::DictStore::redis(connections, &name)),
+        })
+    }
+
+    /// What the cache is called on a server: the last component of its name.
+    #[cfg(any(feature = "redis", feature = "mongodb"))]
+    fn last_of_name(&self) -> Result<String> {
+        let name = self.name.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+        name.ok_or_else(|| {
+            let message = "the name of a cache on a server is text without slashes at its end, such as `cache`";
+            Error::new(ErrorKind::InvalidInput, message).with_path(self.name)
+        })
+    }
+
+    #[cfg(not(feature = "redis"))]
     #[expect(clippy::unused_self, reason = "with the feature it is used")]
     fn open_redis(&self, _url: Option<&str>) -> Result<Arc<dyn Store>> {
         Err(not_built_in("redis"))
     }
 
+    #[cfg(feature = "mongodb")]
+    fn open_mongo(&self, uri: Option<&str>) -> Result<Arc<dyn Store>> {
+        use crate::dict::{MongoConnections, MongoOptions};
+
+        let mut options = MongoOptions::new();
+        if let Some(limit) = self.servers.timeout {
+            options = options.timeout(limit);
+        }
+        if let Some(size) = self.servers.pool_size {
+            options = options.pool_size(size);
+        }
+        let connections = MongoConnections::open(uri.unwrap_or("mongodb://127.0.0.1:27017"), &options)?;
+        Ok(Arc::new(crate::store::DictStore::mongo(connections, &self.last_of_name()?)?))
+    }
+
+    #[cfg(not(feature = "mongodb"))]
     #[expect(clippy::unused_self, reason = "with the feature it is used")]
     fn open_mongo(&self, _uri: Option<&str>) -> Result<Arc<dyn Store>> {
         Err(not_built_in("mongodb"))
     }
 }
 
+#[cfg(not(all(feature = "sqlite", feature = "redis", feature = "mongodb")))]
 fn not_built_in(backend: &str) -> Error {
     let message = format!(
         "the backend {backend} is not part of this build; add the feature `{backend}` of larder, or use log or memory"

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue};
 
-use super::request::header;
+use super::headers::header;
 
 /// A header, as the iterators over a [`HeaderMap`](http::HeaderMap) and over pairs give it.
 pub trait HeaderPair {

@@ -1,6 +1,6 @@
 //! A store that a session must not change.
 
-use std::{path::Path, sync::Arc};
+use std::{ops::ControlFlow, path::Path, sync::Arc};
 
 use crate::{
     Error, ErrorKind, Result,
@@ -35,6 +35,10 @@ impl Store for ReadOnly {
 
     fn visit(&self, each: Visitor<'_>) -> Result<()> {
         self.0.visit(each)
+    }
+
+    fn visit_aliases(&self, each: &mut dyn FnMut(&[u8]) -> Result<ControlFlow<()>>) -> Result<()> {
+        self.0.visit_aliases(each)
     }
 
     fn len(&self) -> Result<u64> {

@@ -14,13 +14,30 @@ use url::Url;
 use super::request::{Request, take_userinfo};
 use crate::{Error, ErrorKind, Result, policy::secret_names::is_secret};
 
-/// The value of `Location`, if the answer is a redirect that has one and it is not empty; without, it is an answer like
-/// any other.
+/// The value of `Location`, if the answer is a redirect that has one and it is not empty.
 pub(super) fn location(status: u16, headers: &HeaderMap) -> Option<&HeaderValue> {
-    matches!(status, 301 | 302 | 303 | 307 | 308)
+    is_redirect(status)
         .then(|| headers.get(LOCATION))
         .flatten()
         .filter(|location| !location.as_bytes().trim_ascii().is_empty())
+}
+
+/// Whether the answer is a redirect that does not say where to.
+pub(super) fn leads_nowhere(status: u16, headers: &HeaderMap) -> bool {
+    is_redirect(status) && location(status, headers).is_none()
+}
+
+/// The error of a redirect that does not say where to.
+pub(super) fn nowhere(request: &Request, status: u16) -> Error {
+    let message = format!(
+        "{} was answered with {status}, which redirects, but with no Location; redirects(0) gives the answer as it is",
+        request.method
+    );
+    Error::new(ErrorKind::Network, message).with_url(request.shown_url())
+}
+
+fn is_redirect(status: u16) -> bool {
+    matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
 /// What a request without a body has no use for.
@@ -186,9 +203,9 @@ mod tests {
     #[test]
     fn a_redirect_needs_a_location_and_one_of_five_codes() {
         let mut headers = HeaderMap::new();
-        assert!(location(302, &headers).is_none());
+        assert!(location(302, &headers).is_none() && leads_nowhere(302, &headers) && !leads_nowhere(304, &headers));
         headers.insert(LOCATION, HeaderValue::from_static(" "));
-        assert!(location(302, &headers).is_none());
+        assert!(location(302, &headers).is_none() && leads_nowhere(302, &headers));
         headers.insert(LOCATION, HeaderValue::from_static("/"));
         let codes: Vec<u16> = (300..=399).filter(|status| location(*status, &headers).is_some()).collect();
         assert_eq!(codes, [301, 302, 303, 307, 308]);

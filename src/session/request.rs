@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method,
-    header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, USER_AGENT},
+    HeaderMap, HeaderName, Method,
+    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE},
 };
 use serde::Serialize;
 use url::Url;
@@ -13,21 +13,20 @@ use url::Url;
 use super::{
     Body, CachedSession, Response, ResponseStream, Timeout,
     auth::Auth,
-    basic, codings,
+    basic,
     delivery::{Delivery, secret_value},
     dress::Extra,
+    headers::{join_cookies, with_defaults},
     hooks::Hooks,
     multipart::Form,
-    pairs::{HeaderPair, TextPair},
-    params::Params,
+    pairs::TextPair,
+    params,
     settings::Settings,
 };
 use crate::{
     Error, ErrorKind, Expire, Result,
     policy::{exchange::Refresh, redact},
 };
-
-const AGENT: &str = concat!("larder/", env!("CARGO_PKG_VERSION"));
 
 /// A request that is about to be looked up or sent, as [`key_fn`](super::CachedSessionBuilder::key_fn) sees it.
 ///
@@ -117,6 +116,18 @@ impl fmt::Debug for Request {
     }
 }
 
+/// What few requests are given: a plain one is not to carry its weight.
+#[derive(Clone, Default)]
+pub(super) struct Rare {
+    /// Parts of the query as they are to be sent.
+    pub(super) raw_query: Vec<String>,
+    /// Names of parameters that the session does not add.
+    pub(super) removed_query: Vec<String>,
+    /// Names of headers that neither the session nor anybody else adds.
+    pub(super) removed: Vec<HeaderName>,
+    pub(super) cookies: Vec<(String, String)>,
+}
+
 /// What one request asks of the session beyond its settings.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Options {
@@ -158,12 +169,10 @@ pub struct RequestBuilder {
     session: CachedSession,
     method: Method,
     url: String,
-    pub(super) params: Params,
+    pub(super) query: Vec<(String, String)>,
     pub(super) headers: HeaderMap,
-    /// Names of headers that neither the session nor anybody else adds.
-    pub(super) removed: Vec<HeaderName>,
-    body: Body,
-    pub(super) cookies: Vec<(String, String)>,
+    body: Option<Box<Body>>,
+    rare: Option<Box<Rare>>,
     pub(super) options: Options,
     error: Option<String>,
 }
@@ -175,71 +184,18 @@ impl RequestBuilder {
             session,
             method: method.unwrap_or_default(),
             url: url.to_owned(),
-            params: Params::default(),
+            query: Vec::new(),
             headers: HeaderMap::new(),
-            removed: Vec::new(),
-            body: Body::default(),
-            cookies: Vec::new(),
+            body: None,
+            rare: None,
             options: Options::default(),
             error,
         }
     }
 
-    /// Adds a header; a name may be added more than once. It replaces the session's headers of that name.
-    pub fn header(mut self, name: impl TryInto<HeaderName>, value: impl TryInto<HeaderValue>) -> Self {
-        match header(name, value) {
-            Ok((name, value)) => drop(self.headers.append(name, value)),
-            Err(error) => self.fail(error),
-        }
-        self
-    }
-
-    /// Adds headers: a [`HeaderMap`], or pairs of name and value, each by value or by reference.
-    pub fn headers<P: HeaderPair>(mut self, headers: impl IntoIterator<Item = P>) -> Self {
-        let mut last = None;
-        for pair in headers {
-            match pair.header_pair(last.as_ref()) {
-                Ok((name, value)) => {
-                    self.headers.append(name.clone(), value);
-                    last = Some(name);
-                }
-                Err(error) => self.fail(error),
-            }
-        }
-        self
-    }
-
-    /// Leaves a header out that the session, or every session, would add.
-    pub fn remove_header(mut self, name: impl TryInto<HeaderName>) -> Self {
-        match name.try_into() {
-            Ok(name) => {
-                self.headers.remove(&name);
-                self.removed.push(name);
-            }
-            Err(_) => self.fail("a header name holds characters that HTTP does not allow".to_owned()),
-        }
-        self
-    }
-
-    /// Adds cookies for this request, as pairs of name and value; they go before those of the session's jar of the same
-    /// names. Nothing of them is kept, and a redirect to another host does not take them along.
-    ///
-    /// A request has one `Cookie` header. If the caller gives one by [`header`](Self::header), these are put behind it,
-    /// and those of the jar stay out.
-    pub fn cookies<P: TextPair>(mut self, cookies: impl IntoIterator<Item = P>) -> Self {
-        for cookie in cookies {
-            let (name, value) = cookie.text_pair();
-            if name.is_empty() || name.contains(['=', ';']) || value.contains(';') {
-                self.fail("the name or value of a cookie holds a character that would end it".to_owned());
-            }
-            self.cookies.push((name.to_owned(), value.to_owned()));
-        }
-        self
-    }
-
     /// Sets the body. It is part of the cache key if the request takes part in the cache; see [`Body`].
     pub fn body(mut self, body: impl Into<Body>) -> Self {
-        self.body = body.into();
+        self.body = Some(Box::new(body.into()));
         self
     }
 
@@ -362,29 +318,37 @@ impl RequestBuilder {
         self
     }
 
+    pub(super) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
     pub(super) fn delivery(&mut self) -> &mut Delivery {
         self.options.delivery.get_or_insert_default()
     }
 
-    fn fail(&mut self, error: String) {
+    pub(super) fn fail(&mut self, error: String) {
         self.error.get_or_insert(error);
     }
 }
 
 /// The request that was built, with what the session adds.
 fn prepare(builder: RequestBuilder) -> Result<(CachedSession, Request, Options)> {
-    let RequestBuilder { session, method, url, params, headers, removed, body, cookies, options, error } = builder;
+    let RequestBuilder { session, method, url, query, headers, body, rare, options, error } = builder;
     if let Some(error) = error {
         return Err(invalid(error));
     }
-    let own = options.delivery.as_deref();
-    own.map_or(Ok(()), Delivery::check)?;
     let settings = session.settings();
     let mut url = parse_url(&url)?;
-    params.add_to(&mut url, &settings.query);
-    let auth = own.and_then(|own| own.auth.clone());
-    let parts = Parts { method, url, headers, removed, body, cookies, auth };
-    let request = complete(parts, settings)?;
+    if !(query.is_empty() && settings.query.is_empty() && rare.is_none()) {
+        params::add_to(&mut url, query, &settings.query, rare.as_deref());
+    }
+    let mut auth = None;
+    if let Some(own) = options.delivery.as_deref() {
+        own.check()?;
+        auth.clone_from(&own.auth);
+    }
+    let plain = Request { method, url, headers: Arc::clone(&settings.plain_headers), body: Bytes::new(), extra: None };
+    let request = complete(plain, headers, body.map(|body| *body), rare, auth, settings)?;
     Ok((session, request, options))
 }
 
@@ -399,9 +363,9 @@ impl fmt::Debug for RequestBuilder {
 pub(super) fn from_http<B: Into<Body>>(request: http::Request<B>, settings: &Settings) -> Result<Request> {
     let (parts, body) = request.into_parts();
     let url = parse_url(&parts.uri.to_string())?;
-    let (method, headers, body) = (parts.method, parts.headers, body.into());
-    let parts = Parts { method, url, headers, removed: Vec::new(), body, cookies: Vec::new(), auth: None };
-    complete(parts, settings)
+    let plain_headers = Arc::clone(&settings.plain_headers);
+    let plain = Request { method: parts.method, url, headers: plain_headers, body: Bytes::new(), extra: None };
+    complete(plain, parts.headers, Some(body.into()), None, None, settings)
 }
 
 pub(super) fn parse_url(text: &str) -> Result<Url> {
@@ -415,82 +379,52 @@ pub(super) fn parse_url(text: &str) -> Result<Url> {
     }
 }
 
-/// What the caller gave.
-struct Parts {
-    method: Method,
-    url: Url,
-    headers: HeaderMap,
-    removed: Vec<HeaderName>,
-    body: Body,
-    cookies: Vec<(String, String)>,
+/// Adds what every request carries unless it says otherwise, so that nothing is sent that is not shown, to a request that
+/// has the headers of one that says nothing.
+fn complete(
+    mut request: Request,
+    mut headers: HeaderMap,
+    body: Option<Body>,
+    rare: Option<Box<Rare>>,
     auth: Option<Auth>,
-}
-
-/// Adds what every request carries unless it says otherwise, so that nothing is sent that is not shown.
-fn complete(parts: Parts, settings: &Settings) -> Result<Request> {
-    let Parts { method, url, mut headers, mut removed, mut body, cookies, auth } = parts;
-    if let Some(content_type) = body.take_type() {
-        headers.entry(CONTENT_TYPE).or_insert(content_type);
+    settings: &Settings,
+) -> Result<Request> {
+    let mut extra = Extra::default();
+    if let Some(mut body) = body {
+        if let Some(content_type) = body.take_type() {
+            headers.entry(CONTENT_TYPE).or_insert(content_type);
+        }
+        match body.as_bytes() {
+            Some(bytes) => request.body = bytes.clone(),
+            None => match body.error() {
+                Some(error) => return Err(error),
+                None => extra.body = Some(body),
+            },
+        }
     }
-    if let Some(error) = body.error() {
-        return Err(error);
+    let mut removed = Vec::new();
+    if let Some(rare) = rare {
+        (removed, extra.cookies) = (rare.removed, rare.cookies);
     }
     // What the session says of who asks counts where the request says nothing.
-    let auth = match auth {
-        Some(auth) => {
-            removed.push(AUTHORIZATION);
-            Some(auth)
-        }
-        None if headers.contains_key(AUTHORIZATION) => None,
-        None => settings.delivery.auth.clone(),
-    };
-    let headers = if headers.is_empty() && removed.is_empty() {
-        Arc::clone(&settings.plain_headers)
-    } else {
+    if auth.is_some() {
+        removed.push(AUTHORIZATION);
+        extra.auth = auth;
+    } else if settings.delivery.auth.is_some() && !headers.contains_key(AUTHORIZATION) {
+        extra.auth.clone_from(&settings.delivery.auth);
+    }
+    if !(headers.is_empty() && removed.is_empty()) {
         // It follows from the body; a wrong one would keep the server waiting.
         headers.remove(CONTENT_LENGTH);
         let mut headers = with_defaults(headers, settings, &removed);
         join_cookies(&mut headers);
-        Arc::new(headers)
-    };
-    let (body, streamed) = match body.as_bytes() {
-        Some(bytes) => (bytes.clone(), None),
-        None => (Bytes::new(), Some(body)),
-    };
-    let extra = Extra { cookies, auth, body: streamed };
-    let plain = extra.cookies.is_empty() && extra.auth.is_none() && extra.body.is_none();
-    let mut request = Request { method, url, headers, body, extra: (!plain).then(|| Arc::new(extra)) };
+        request.headers = Arc::new(headers);
+    }
+    if !extra.is_empty() {
+        request.extra = Some(Arc::new(extra));
+    }
     take_userinfo(&mut request);
     Ok(request)
-}
-
-/// The headers of a request together with those of the session that it has none of, and those of every session.
-pub(super) fn with_defaults(mut headers: HeaderMap, settings: &Settings, removed: &[HeaderName]) -> HeaderMap {
-    let own: Vec<HeaderName> = headers.keys().cloned().collect();
-    for (name, value) in settings.headers.iter().filter(|(name, _)| !own.contains(name) && !removed.contains(name)) {
-        headers.append(name.clone(), value.clone());
-    }
-    let defaults = [(USER_AGENT, AGENT), (ACCEPT, "*/*"), (ACCEPT_ENCODING, codings::ACCEPT_ENCODING)];
-    for (name, value) in defaults {
-        if !removed.contains(&name) && !settings.removed.contains(&name) {
-            headers.entry(name).or_insert(HeaderValue::from_static(value));
-        }
-    }
-    for name in [AUTHORIZATION, COOKIE] {
-        headers.get_mut(name).into_iter().for_each(|value| value.set_sensitive(true));
-    }
-    headers
-}
-
-/// Makes several `Cookie` headers the one that a request may have (RFC 6265, 5.4).
-fn join_cookies(headers: &mut HeaderMap) {
-    let all: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if all.len() > 1
-        && let Ok(mut one) = HeaderValue::from_bytes(&all.join(&b"; "[..]))
-    {
-        one.set_sensitive(true);
-        headers.insert(COOKIE, one);
-    }
 }
 
 /// Turns `user:password@` of the URL into the header that it stands for.
@@ -509,16 +443,6 @@ pub(super) fn take_userinfo(request: &mut Request) {
     {
         Arc::make_mut(&mut request.headers).entry(AUTHORIZATION).or_insert(value);
     }
-}
-
-pub(super) fn header(
-    name: impl TryInto<HeaderName>,
-    value: impl TryInto<HeaderValue>,
-) -> Result<(HeaderName, HeaderValue), String> {
-    let name = name.try_into().map_err(|_| "a header name holds characters that HTTP does not allow".to_owned())?;
-    let value =
-        value.try_into().map_err(|_| format!("the value of the header {name} holds a line break or the like"))?;
-    Ok((name, value))
 }
 
 pub(super) fn invalid(message: impl Into<String>) -> Error {

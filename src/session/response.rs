@@ -45,10 +45,10 @@ pub enum CacheStatus {
     Method,
     /// Asked of the origin: the cache was told to stay out of it.
     Bypass,
-    /// Asked of the origin by an identical request that was under way, and read along with it.
-    Collapsed,
     /// Not asked of anybody: the request wanted an answer from the cache, which had none (`only-if-cached`).
     NotCached,
+    /// Asked of the origin by an identical request that was under way, and read along with it.
+    Collapsed,
 }
 
 impl fmt::Display for CacheStatus {
@@ -222,7 +222,8 @@ impl Response {
     /// The cookies that the answer sets, as name and value of its `Set-Cookie` headers, in their order; the attributes
     /// behind the first `;` are in [`headers`](Self::headers). The same on a miss and on a hit.
     ///
-    /// A header without a name, or that is not UTF-8, is left out. The session keeps no cookies and sends none back.
+    /// A header without a name, or that is not UTF-8, is left out. The session keeps and sends back none of them unless
+    /// [`cookies`](super::CachedSessionBuilder::cookies) says so.
     ///
     /// ```
     /// # use larder::{Backend, CachedSession};

@@ -1,10 +1,10 @@
 //! The course of one request through cache and network, redirects included.
 
-use std::time::Instant;
+use std::{io, time::Instant};
 
 use super::{
-    CacheStatus, CachedSession, Response, Timeout, Transport,
-    cache::{Chain, Lookup, Marks, Part, Whose, With},
+    CacheStatus, CachedSession, KeyScheme, Response, Serializer, Timeout, Transport,
+    cache::{Chain, Lookup, Marks, Part, PartitionBy, Whose, With},
     delivery::Delivery,
     disabled,
     request::{Options, Request},
@@ -15,12 +15,11 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Mode, Result, StoredResponse,
-    entry::Key,
-    log::Version,
     policy::{
         exchange::{Exchange, First, Forward, Next, Reuse, Wish},
         key::{Asked, Identity},
         partition,
+        requests_cache::Keyed,
     },
     replay,
     store::BodyReader,
@@ -41,10 +40,9 @@ pub(super) struct Course<'a> {
     /// Whether the body is to be handed out in pieces.
     pub(super) stream: bool,
     /// The body of what the last look-up found, where it is to be handed out so.
-    pub(super) reader: Option<Opened>,
+    pub(super) reader: Option<Box<dyn BodyReader>>,
     /// Whether the answers of the hops that follow are there already, so that none is looked up.
     pub(super) ahead: bool,
-    /// The requests like this one that others wait for.
     pub(super) leads: Leads,
     pub(super) started: Instant,
     /// Of the URL that was asked; it is carried over to wherever redirects lead.
@@ -57,14 +55,18 @@ pub(super) struct Course<'a> {
     pub(super) marks: Marks,
 }
 
-/// A stored body that was opened, and of which entry it is.
-type Opened = (Key, Version, Box<dyn BodyReader>);
-
 /// What one hop came to.
 pub(super) enum Step {
     /// The answer; its body apart if it is to be read in pieces.
     Done(Box<Response>, Option<SpoolReader>),
     Follow(Box<Request>),
+}
+
+/// What a look-up leads to.
+enum Decided {
+    Step(Step),
+    /// The origin is asked; what is stored may be served if it fails, and is what is asked about if so marked.
+    Ask(Forward, Option<(Chain, bool)>),
 }
 
 /// A request, as the cache sees it, and whether the cache takes part.
@@ -73,6 +75,8 @@ pub(super) struct Hop<'a> {
     pub(super) request: &'a Request,
     /// Without what is added for this hop alone.
     pub(super) bare: &'a Request,
+    /// Whether nobody knows where the answer would come from.
+    pub(super) unverified: bool,
     pub(super) asked: Asked,
     pub(super) cached: bool,
     /// Of a HEAD: what a GET would have been answered with.
@@ -152,27 +156,39 @@ impl<'a> Course<'a> {
 
     /// One hop: from the cache with all that follows there, or from the network.
     fn step(&mut self, request: &Request) -> Result<Step> {
-        self.leads.may_wait = true;
+        let mut share = true;
         loop {
-            if let Some(step) = self.try_step(request)? {
+            if let Some(step) = self.try_step(request, share)? {
                 return Ok(step);
             }
             // Whoever has waited for another once looks again, and then goes its own way.
-            self.leads.may_wait = false;
+            share = false;
         }
     }
 
     /// The same, or `None` if an identical request has ended meanwhile.
-    fn try_step(&mut self, request: &Request) -> Result<Option<Step>> {
-        self.leads.landed = self.session.flights().landed();
+    fn try_step(&mut self, request: &Request, share: bool) -> Result<Option<Step>> {
+        let landed = self.session.flights().landed();
         let bare = request;
-        let dressed = self.dress(bare)?;
-        let request = &*dressed.request;
-        let mut asked = Asked::parsed(request.method.as_str(), &request.url, &request.headers, &request.body)?;
-        self.count_credentials(&mut asked, &dressed);
-        let mut hop = Hop { request, bare, asked, cached: true, get: None };
+        let dressed = if self.is_plain(bare) { None } else { Some(self.dress(bare)?) };
+        let request = dressed.as_ref().map_or(bare, |dressed| &dressed.request);
+        let (ignored, method) = (&self.settings.ignored, request.method.as_str());
+        let mut asked = Asked::ignoring(ignored, method, &request.url, &request.headers, &request.body)?;
+        if let Some(dressed) = &dressed {
+            self.count_credentials(&mut asked, dressed);
+        }
+        let unverified = dressed.is_some() && self.is_unverified(request);
+        let mut hop = Hop { request, bare, unverified, asked, cached: true, get: None };
         if let Some(key_fn) = &self.settings.key_fn {
             hop.asked.name(&key_fn(request));
+        } else if !self.settings.match_headers.is_empty() {
+            hop.asked.match_headers(&self.settings.match_headers);
+        }
+        if let Some(rules) = self.session.cache().foreign_keys() {
+            let url = self.with_fragment(request.url.as_str().to_owned());
+            let (method, headers, body) = (request.method.as_str(), &*request.headers, &request.body[..]);
+            let keyed = Keyed { method, url: &url, headers, body, verify: !self.is_unverified(request) };
+            hop.asked.foreign(rules, &keyed, self.settings.serializer == Serializer::Json);
         }
         let method = hop.asked.identity.method.clone();
         let exchange = Exchange::new(&self.settings.rules, self.wish, &method, request.url.as_str(), &request.headers);
@@ -185,26 +201,43 @@ impl<'a> Course<'a> {
             First::LookUp => {}
         }
         hop.cached = self.partition(&mut hop)?;
-        let mut found = Lookup::Nothing;
         if hop.cached && self.ahead {
             return self.fetch(&hop, Forward::UriMiss, &exchange, None).map(Some);
         }
+        let found = self.find(&mut hop, &exchange)?;
+        let (forward, stored) = match self.decide(&hop, &exchange, found)? {
+            Decided::Step(step) => return Ok(Some(step)),
+            Decided::Ask(forward, stored) => (forward, stored),
+        };
+        let shared = if share { self.share(&hop, forward, landed)? } else { Shared::No };
+        match shared {
+            Shared::No => self.fetch(&hop, forward, &exchange, stored).map(Some),
+            Shared::LookAgain => Ok(None),
+            Shared::Answer(step) => Ok(Some(step)),
+        }
+    }
+
+    /// Looks up what may answer the request: for a HEAD by RFC 9111 also what a GET has stored.
+    fn find(&mut self, hop: &mut Hop<'_>, exchange: &Exchange<'_>) -> Result<Lookup> {
+        let mut found = Lookup::Nothing;
         if hop.cached && exchange.is_head() {
             let get = Identity { method: "GET".to_owned(), ..hop.asked.identity.clone() };
-            found = self.look_up(&hop, &get, &exchange)?;
+            found = self.look_up(hop, &get, exchange)?;
             hop.get = match &found {
                 Lookup::Found(chain) if chain.hops.is_empty() => Some(chain.response.clone()),
                 _ => None,
             };
         }
-        if hop.cached && !self.is_served(&exchange, &found) {
-            found = self.look_up(&hop, &hop.asked.identity, &exchange)?;
+        if hop.cached && !self.is_served(exchange, &found) {
+            found = self.look_up(hop, &hop.asked.identity, exchange)?;
         }
-        self.decide(&hop, &exchange, found)
+        // A key function does not tell methods apart, and what answers a HEAD must not answer a GET.
+        hop.cached &= !(exchange.is_head() && self.settings.key_fn.is_some());
+        Ok(found)
     }
 
     /// Goes on from what a look-up came to.
-    fn decide(&mut self, hop: &Hop<'_>, exchange: &Exchange<'_>, found: Lookup) -> Result<Option<Step>> {
+    fn decide(&mut self, hop: &Hop<'_>, exchange: &Exchange<'_>, found: Lookup) -> Result<Decided> {
         let now = self.session.cache().now();
         let miss = if matches!(found, Lookup::OtherVariant) { Forward::VaryMiss } else { Forward::UriMiss };
         let whole = self.is_served(exchange, &found);
@@ -214,54 +247,45 @@ impl<'a> Course<'a> {
         let next = if whole { Next::Serve(Reuse::Fresh) } else { exchange.after_lookup(held.as_ref(), now) };
         let (chain, status) = match (next, found) {
             (Next::Refuse, _) | (Next::Serve(_) | Next::ServeAndRefresh, None) => {
-                return self.refuse(hop, exchange).map(Some);
+                return self.refuse(hop, exchange).map(Decided::Step);
             }
-            (Next::Send(Forward::UriMiss) | Next::Validate(_), None) => return self.ask(hop, miss, exchange, None),
-            (Next::Send(forward), found) => return self.ask(hop, forward, exchange, found.map(|f| (f, false))),
-            (Next::Validate(forward), Some(chain)) => return self.ask(hop, forward, exchange, Some((chain, true))),
+            (Next::Send(Forward::UriMiss) | Next::Validate(_), None) => return Ok(Decided::Ask(miss, None)),
+            (Next::Send(forward), found) => return Ok(Decided::Ask(forward, found.map(|chain| (chain, false)))),
+            (Next::Validate(forward), Some(chain)) => return Ok(Decided::Ask(forward, Some((chain, true)))),
+            // What sends for the caller is not ours to keep.
+            (Next::ServeAndRefresh, Some(chain)) if self.follows_by_itself() => {
+                let validate = chain.response.held().facts.has_validator;
+                return Ok(Decided::Ask(Forward::Stale, Some((chain, validate))));
+            }
             (Next::Serve(Reuse::Fresh | Reuse::Offline), Some(chain)) => (chain, CacheStatus::Hit),
             (Next::Serve(Reuse::MaxStale | Reuse::IfError), Some(chain)) => (chain, CacheStatus::StaleHit),
-            // Behind the caller's back there is nothing but the session's own way to send, which is not wanted then.
-            (Next::ServeAndRefresh, Some(chain)) if self.follows_by_itself() => {
-                return self.ask(hop, Forward::Stale, exchange, Some((chain, true)));
-            }
             (Next::ServeAndRefresh, Some(chain)) => {
-                if !self.settings.read_only {
-                    let options = Options {
-                        timeout: Some(self.timeout),
-                        redirects: Some(self.limit),
-                        decode: Some(self.decode),
-                        expire: self.wish.expire,
-                        delivery: self.delivery.clone(),
-                        ..Options::default()
-                    };
-                    self.session.refresh_behind(hop.bare.clone(), &options, chain.response.key);
-                }
+                self.refresh_behind(hop, &chain);
                 (chain, CacheStatus::StaleHit)
             }
         };
         match self.serve(hop, exchange, &chain, status)? {
-            Some(step) => Ok(Some(step)),
+            Some(step) => Ok(Decided::Step(step)),
             None if self.wish.only_if_cached || self.settings.rules.mode == Mode::Offline => {
-                self.refuse(hop, exchange).map(Some)
+                self.refuse(hop, exchange).map(Decided::Step)
             }
-            None => self.ask(hop, Forward::UriMiss, exchange, None),
+            None => Ok(Decided::Ask(Forward::UriMiss, None)),
         }
     }
 
-    /// Asks the origin, or waits for a request like this one that is under way; `None` if that has ended.
-    fn ask(
-        &mut self,
-        hop: &Hop<'_>,
-        forward: Forward,
-        exchange: &Exchange<'_>,
-        stored: Option<(Chain, bool)>,
-    ) -> Result<Option<Step>> {
-        match self.share(hop, forward)? {
-            Shared::No => self.fetch(hop, forward, exchange, stored).map(Some),
-            Shared::LookAgain => Ok(None),
-            Shared::Answer(step) => Ok(Some(step)),
+    fn refresh_behind(&self, hop: &Hop<'_>, chain: &Chain) {
+        if self.settings.read_only {
+            return;
         }
+        let options = Options {
+            timeout: Some(self.timeout),
+            redirects: Some(self.limit),
+            decode: Some(self.decode),
+            expire: self.wish.expire,
+            delivery: self.delivery.clone(),
+            ..Options::default()
+        };
+        self.session.refresh_behind(hop.bare.clone(), &options, chain.response.key);
     }
 
     /// Whether every part of what was found may be served as it is.
@@ -279,14 +303,19 @@ impl<'a> Course<'a> {
     /// Whose answer it is to be. `false` keeps the cache out of it.
     fn partition(&self, hop: &mut Hop<'_>) -> Result<bool> {
         let by = &self.settings.partition_by;
+        let offline = self.settings.rules.mode == Mode::Offline;
+        if self.settings.key_scheme == KeyScheme::RequestsCache {
+            // Its keys have no place for who asks.
+            return Ok(offline || hop.asked.credentials.is_empty() || *by == PartitionBy::Nobody);
+        }
         let (cache, asked) = (self.session.cache(), &mut hop.asked);
-        let may = if self.settings.rules.mode == Mode::Offline {
+        let may = if offline {
             self.tolerate(cache.partition_for_replay(asked, by))?;
             true
         } else {
             self.tolerate(cache.partition(asked, by))?.unwrap_or(false)
         };
-        if self.is_unverified(hop.request) {
+        if hop.unverified {
             asked.identity.partition = Some(partition::unverified(asked.identity.partition));
         }
         Ok(may)
@@ -307,9 +336,9 @@ impl<'a> Course<'a> {
         };
         let hops_max = self.limit - self.history.len().min(self.limit);
         let with = if self.stream { With::Head } else { With::Body };
-        let cache = self.session.cache();
+        let (session, headers) = (self.session, &hop.asked.headers);
         let look = || {
-            let found = cache.look_up(asked, &hop.asked.headers, hops_max, whose, with);
+            let found = session.cache().look_up(asked, headers, hops_max, whose, with);
             Ok(self.tolerate(found)?.unwrap_or(Lookup::Nothing))
         };
         if !self.stream {
@@ -321,23 +350,21 @@ impl<'a> Course<'a> {
     }
 
     /// What a look-up finds, together with its own body: what is written in between must not bring that of another.
-    fn with_body(&self, look: impl Fn() -> Result<Lookup>) -> Result<(Lookup, Option<Opened>)> {
+    fn with_body(&self, look: impl Fn() -> Result<Lookup>) -> Result<(Lookup, Option<Box<dyn BodyReader>>)> {
         const LOOKS_MAX: usize = 16;
         let cache = self.session.cache();
         let mut seen = None;
         for _ in 0..LOOKS_MAX {
             let found = look()?;
-            let Lookup::Found(Chain { response: part, .. }) = &found else { return Ok((found, None)) };
-            if part.is_alias {
-                return Ok((found, None));
-            }
+            let Lookup::Found(chain) = &found else { return Ok((found, None)) };
+            let part = &chain.response;
+            let Some(version) = part.body_version() else { return Ok((found, Some(Box::new(io::empty())))) };
             // It is there still, so that it cannot be read.
-            let (key, version) = (part.key, part.version);
-            if seen == Some(version) || cache.is_condemned(key, version) {
+            if seen == Some(version) || cache.is_condemned(part.key, version) {
                 break;
             }
-            if let Some(reader) = self.tolerate(cache.store().reader(key.as_bytes(), version))?.flatten() {
-                return Ok((found, Some((key, version, reader))));
+            if let Some(reader) = self.tolerate(cache.store().reader(part.key.as_bytes(), version))?.flatten() {
+                return Ok((found, Some(reader)));
             }
             seen = Some(version);
         }
@@ -355,16 +382,30 @@ impl<'a> Course<'a> {
     }
 
     pub(super) fn too_many(&self, request: &Request) -> Error {
-        let message = format!(
-            "{} takes more than {} redirects; look where they lead, or raise the limit with redirects(..)",
-            request.method, self.limit
-        );
-        Error::new(ErrorKind::Network, message).with_url(request.shown_url())
+        let method = &request.method;
+        let shown = request.shown_url();
+        let before = |hop: &&Response| hop.stored.url == shown && hop.stored.request.method() == method.as_str();
+        let times = self.history.iter().filter(before).count();
+        let limit = self.limit;
+        let message = if times > 0 {
+            let times = times + 1;
+            format!(
+                "{method} takes more than {limit} redirects, in a circle that came by this URL {times} times; the server is at fault, or wants a cookie"
+            )
+        } else {
+            format!(
+                "{method} takes more than {limit} redirects; look where they lead, or raise the limit with redirects(..)"
+            )
+        };
+        Error::new(ErrorKind::Network, message).with_url(shown)
     }
 
     /// The failure rule: what the store cannot do is reported, and breaks the request only if the session is strict.
     pub(super) fn tolerate<T>(&self, result: Result<T>) -> Result<Option<T>> {
         result.map(Some).or_else(|error| {
+            if self.settings.leaves_out(&error) {
+                return Ok(None);
+            }
             self.session.report(&error);
             if self.settings.strict { Err(error) } else { Ok(None) }
         })

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    io::{self, Read, SeekFrom},
+    io::{Read, SeekFrom},
     ops::Range,
     sync::Arc,
     time::Duration,
@@ -19,7 +19,7 @@ use super::{
     cache::{Chain, Part},
     decode, redirect,
     send::{Course, Hop, Step},
-    source::{self, Source as Body, Stored},
+    source::{self, Source, Stored},
     spool::{Spool, SpoolReader},
 };
 use crate::{
@@ -38,7 +38,7 @@ use crate::{
 type Shaped = (Arc<StoredResponse>, Option<SpoolReader>);
 
 /// A stored body.
-enum Source {
+enum Body {
     Memory(Bytes),
     Reader(Box<dyn BodyReader>, u64),
 }
@@ -64,6 +64,9 @@ impl Course<'_> {
         how: CacheStatus,
     ) -> Result<Option<Step>> {
         let part = &chain.response;
+        if self.limit > 0 && redirect::leads_nowhere(part.status.as_u16(), &part.headers) {
+            return Err(redirect::nowhere(hop.request, part.status.as_u16()));
+        }
         if self.limit > 0
             && let Some(location) = redirect::location(part.status.as_u16(), &part.headers)
         {
@@ -112,38 +115,25 @@ impl Course<'_> {
         part: &Part,
         how: CacheStatus,
     ) -> Result<Option<Shaped>> {
-        let Some(source) = self.source(part)? else { return Ok(None) };
+        let Some(source) = self.source(part) else { return Ok(None) };
         let shape = match self.shape(hop, exchange, part, source.len()) {
             None => return Ok(None),
-            Some(Shape::Whole) => return self.whole(part, source),
+            Some(Shape::Whole) => return self.whole(hop, part, source),
             Some(shape) => shape,
         };
         let (stored, range) = head_of(part, self.reused_headers(part, how), &shape);
-        let Some((body, stream)) = self.tolerate(source.cut(range, || self.place(part)))? else { return Ok(None) };
+        let Some((body, stream)) = self.tolerate(source.cut(range, self.place(part)))? else { return Ok(None) };
         Ok(Some((Arc::new(StoredResponse { body, ..stored }), stream)))
     }
 
     /// Where the body of a stored response comes from; `None` if it is not there.
-    fn source(&mut self, part: &Part) -> Result<Option<Source>> {
+    fn source(&mut self, part: &Part) -> Option<Body> {
         if !self.stream {
-            return Ok(Some(Source::Memory(part.body.clone())));
+            return Some(Body::Memory(part.body.clone()));
         }
-        if part.is_alias {
-            return Ok(Some(Source::Reader(Box::new(io::empty()), 0)));
-        }
-        let opened = self.reader.take().filter(|(key, version, _)| (*key, *version) == (part.key, part.version));
-        let reader = match opened {
-            Some((_, _, reader)) => Some(reader),
-            None => self.tolerate(self.session.cache().store().reader(part.key.as_bytes(), part.version))?.flatten(),
-        };
-        let Some(mut reader) = reader else { return Ok(None) };
-        let len = reader.seek(SeekFrom::End(0)).and_then(|len| reader.rewind().map(|()| len));
-        Ok(len.ok().map(|len| Source::Reader(reader, len)))
-    }
-
-    /// What is to be deleted if its body turns out not to be readable.
-    fn place(&self, part: &Part) -> Stored {
-        Stored { session: self.session.clone(), key: part.key, version: (!part.is_alias).then_some(part.version) }
+        let mut reader = self.reader.take()?;
+        let len = reader.seek(SeekFrom::End(0)).and_then(|len| reader.rewind().map(|()| len)).ok()?;
+        Some(Body::Reader(reader, len))
     }
 
     /// What of a stored response the request wants; `None` if only the origin can answer it.
@@ -194,24 +184,28 @@ impl Course<'_> {
     }
 
     /// The whole of a stored response as the request wishes it; `None` if what is stored does not give it.
-    fn whole(&self, part: &Part, source: Source) -> Result<Option<Shaped>> {
+    fn whole(&self, hop: &Hop<'_>, part: &Part, source: Body) -> Result<Option<Shaped>> {
         let stored = part.response();
         match source {
-            Source::Memory(_) => Ok(match self.as_wished(stored)? {
+            Body::Memory(_) => Ok(match self.as_wished(stored)? {
                 None => None,
                 Some(Cow::Borrowed(_)) => Some((Arc::clone(stored), None)),
                 Some(Cow::Owned(body)) => {
                     Some((Arc::new(StoredResponse { body, ..StoredResponse::clone(stored) }), None))
                 }
             }),
-            Source::Reader(..) if !source::is_as_wished(stored, self.decode) => Ok(None),
-            Source::Reader(reader, _) => {
+            Body::Reader(..) if !source::is_as_wished(stored, self.decode) => Ok(None),
+            Body::Reader(reader, _) => {
                 let coding = if self.decode { stored.coding.as_str() } else { "" };
-                let body = Body::stored(reader, coding, self.place(part))
-                    .map_err(|error| error.with_url(stored.url.clone()))?;
+                let body = Source::stored(reader, coding, self.place(part))
+                    .map_err(|error| error.with_url(hop.request.shown_url()))?;
                 Ok(Some((Arc::clone(stored), Some(Spool::reader(body)))))
             }
         }
+    }
+
+    fn place(&self, part: &Part) -> Stored {
+        Stored { session: self.session.clone(), key: part.key, version: part.body_version() }
     }
 
     /// RFC 9111, 5.2.1.7: "The only-if-cached request directive indicates that the client only wishes to obtain a stored
@@ -224,7 +218,7 @@ impl Course<'_> {
         let mut response = self.hit(hop, true, Arc::new(stored));
         response.cache_status = CacheStatus::NotCached;
         response.history.clone_from(&self.history);
-        let body = self.stream.then(|| Spool::reader(Body::whole(Bytes::new())));
+        let body = self.stream.then(|| Spool::reader(Source::whole(Bytes::new())));
         Step::Done(Box::new(response), body)
     }
 
@@ -294,7 +288,7 @@ impl Course<'_> {
     }
 }
 
-impl Source {
+impl Body {
     fn len(&self) -> u64 {
         match self {
             Self::Memory(body) => body.len() as u64,
@@ -303,20 +297,20 @@ impl Source {
     }
 
     /// These bytes of it, or none.
-    fn cut(self, range: Option<Range<u64>>, place: impl FnOnce() -> Stored) -> Result<(Bytes, Option<SpoolReader>)> {
+    fn cut(self, range: Option<Range<u64>>, place: Stored) -> Result<(Bytes, Option<SpoolReader>)> {
         match (self, range) {
             (Self::Memory(_), None) => Ok((Bytes::new(), None)),
             (Self::Memory(body), Some(range)) => {
                 let at = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(body.len());
                 Ok((body.slice(at(range.start)..at(range.end)), None))
             }
-            (Self::Reader(..), None) => Ok((Bytes::new(), Some(Spool::reader(Body::whole(Bytes::new()))))),
+            (Self::Reader(..), None) => Ok((Bytes::new(), Some(Spool::reader(Source::whole(Bytes::new()))))),
             (Self::Reader(mut reader, _), Some(range)) => {
                 reader
                     .seek(SeekFrom::Start(range.start))
                     .map_err(|error| Error::new(ErrorKind::Store, "cannot read the stored body").with_source(error))?;
                 let part = reader.take(range.end - range.start);
-                Ok((Bytes::new(), Some(Spool::reader(Body::stored(part, "", place())?))))
+                Ok((Bytes::new(), Some(Spool::reader(Source::stored(part, "", place)?))))
             }
         }
     }

@@ -6,9 +6,13 @@ use http::{HeaderMap, HeaderName};
 use url::Url;
 
 use super::{
-    Request, Response, Timeout, cache::PartitionBy, delivery::Delivery, environment::Environment, hooks::Hooks,
+    KeyScheme, Request, Response, Serializer, Timeout, cache::PartitionBy, delivery::Delivery,
+    environment::Environment, hooks::Hooks,
 };
-use crate::{Error, policy::exchange::Rules};
+use crate::{
+    Error, ErrorKind,
+    policy::{exchange::Rules, redact::Ignored},
+};
 
 pub(super) type Filter = Arc<dyn Fn(&Response) -> bool + Send + Sync>;
 pub(super) type KeyFn = Arc<dyn Fn(&Request) -> String + Send + Sync>;
@@ -27,12 +31,15 @@ pub(super) struct Settings {
     pub(super) redirects: usize,
     pub(super) decode: bool,
     pub(super) max_body: u64,
+    pub(super) max_size: Option<u64>,
     pub(super) headers: HeaderMap,
     /// Those of a request that brings none: the same and what every request carries.
     pub(super) plain_headers: Arc<HeaderMap>,
     /// Names of headers that are not added to requests that have none of them.
     pub(super) removed: Vec<HeaderName>,
     pub(super) query: Vec<(String, String)>,
+    /// Whether nothing is added to requests but headers and parameters, and nothing set of how they are sent.
+    pub(super) plain: bool,
     pub(super) delivery: Delivery,
     pub(super) environment: Arc<Environment>,
     #[cfg(feature = "cookies")]
@@ -40,10 +47,15 @@ pub(super) struct Settings {
     #[cfg(feature = "digest")]
     pub(super) challenges: Arc<super::auth::digest::Challenges>,
     pub(super) partition_by: PartitionBy,
+    pub(super) serializer: Serializer,
+    pub(super) key_scheme: KeyScheme,
     pub(super) read_only: bool,
     pub(super) strict: bool,
     pub(super) filter: Option<Filter>,
     pub(super) key_fn: Option<KeyFn>,
+    /// Sorted.
+    pub(super) match_headers: Vec<HeaderName>,
+    pub(super) ignored: Ignored,
     pub(super) on_response: Hooks,
     pub(super) single_flight: bool,
     pub(super) on_store_error: Option<OnStoreError>,
@@ -57,10 +69,12 @@ impl Default for Settings {
             redirects: REDIRECTS,
             decode: true,
             max_body: MAX_BODY,
+            max_size: None,
             headers: HeaderMap::new(),
             plain_headers: Arc::default(),
             removed: Vec::new(),
             query: Vec::new(),
+            plain: true,
             delivery: Delivery::default(),
             environment: Arc::default(),
             #[cfg(feature = "cookies")]
@@ -68,14 +82,25 @@ impl Default for Settings {
             #[cfg(feature = "digest")]
             challenges: Arc::default(),
             partition_by: PartitionBy::default(),
+            serializer: Serializer::default(),
+            key_scheme: KeyScheme::default(),
             read_only: false,
             strict: false,
             filter: None,
             key_fn: None,
+            match_headers: Vec::new(),
+            ignored: Ignored::default(),
             on_response: Hooks::default(),
             single_flight: true,
             on_store_error: None,
         }
+    }
+}
+
+impl Settings {
+    /// Whether a response was not stored since it alone is longer than the cache may be: that is no failure.
+    pub(super) fn leaves_out(&self, error: &Error) -> bool {
+        self.max_size.is_some() && error.kind() == ErrorKind::TooLarge
     }
 }
 
@@ -113,6 +138,9 @@ impl fmt::Debug for Settings {
             .field("decode", &self.decode)
             .field("delivery", &self.delivery)
             .field("max_body", &self.max_body)
+            .field("max_size", &self.max_size)
+            .field("serializer", &self.serializer)
+            .field("key_scheme", &self.key_scheme)
             .field("read_only", &self.read_only)
             .field("strict", &self.strict)
             .finish_non_exhaustive()

@@ -33,16 +33,12 @@ pub(super) struct Leads {
     /// The request as it was asked, if the first of them is for that.
     asked: Option<Request>,
     here: Option<Leading>,
-    /// Whether the course may wait for another.
-    pub(super) may_wait: bool,
-    /// How many flights had ended before the look-up.
-    pub(super) landed: u64,
 }
 
 impl Leads {
     /// Ends the wait of all who wait for one of them.
     pub(super) fn release(&mut self) {
-        *self = Self { may_wait: self.may_wait, landed: self.landed, ..Self::default() };
+        *self = Self::default();
     }
 
     fn add(&mut self, lead: Lead, asked: Option<Request>) {
@@ -62,18 +58,17 @@ impl Leads {
 }
 
 impl Course<'_> {
-    /// Waits for an identical request that is under way, or leads.
-    pub(super) fn share(&mut self, hop: &Hop<'_>, forward: Forward) -> Result<Shared> {
+    /// Waits for an identical request that is under way, or leads. `landed` is how many had ended before the look-up.
+    pub(super) fn share(&mut self, hop: &Hop<'_>, forward: Forward, landed: u64) -> Result<Shared> {
         let stores = hop.cached && !self.settings.read_only;
-        let waits = self.leads.may_wait && matches!(forward, Forward::UriMiss | Forward::VaryMiss | Forward::Stale);
-        if !(self.settings.single_flight && stores && waits) {
+        if !(self.settings.single_flight && stores && matches!(forward, Forward::UriMiss | Forward::Stale)) {
             return Ok(Shared::No);
         }
         let flights = self.session.flights();
-        let flight = match flights.join(hop.asked.identity.home()) {
+        let flight = match flights.join(hop.asked.identity.key()) {
             Part::Lead(lead) => {
                 self.leads.add(lead, self.history.is_empty().then(|| hop.request.clone()));
-                return Ok(if flights.landed() == self.leads.landed { Shared::No } else { Shared::LookAgain });
+                return Ok(if flights.landed() == landed { Shared::No } else { Shared::LookAgain });
             }
             Part::Follow(_) if Leading::is_here() => return Ok(Shared::No),
             Part::Follow(flight) => flight,

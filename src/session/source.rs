@@ -167,6 +167,9 @@ impl Source {
 
 /// The failure rule: the caller gets the body whatever the store does; the error only if the session is strict.
 fn tolerate(session: &CachedSession, error: Error) -> Option<Error> {
+    if session.settings().leaves_out(&error) {
+        return None;
+    }
     session.report(&error);
     session.settings().strict.then_some(error)
 }

@@ -9,6 +9,13 @@ use std::{
 use bytes::Bytes;
 
 #[cfg(feature = "tls")]
+use rustls::{
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    sign::CertifiedKey,
+};
+
+#[cfg(feature = "tls")]
 use super::request::invalid;
 #[cfg(feature = "tls")]
 use crate::{Error, Result};
@@ -64,8 +71,20 @@ impl From<&Path> for Verify {
     }
 }
 
+impl From<&PathBuf> for Verify {
+    fn from(path: &PathBuf) -> Self {
+        Self::Ca(path.clone())
+    }
+}
+
 impl From<&str> for Verify {
     fn from(path: &str) -> Self {
+        Self::Ca(path.into())
+    }
+}
+
+impl From<String> for Verify {
+    fn from(path: String) -> Self {
         Self::Ca(path.into())
     }
 }
@@ -133,9 +152,21 @@ impl From<&str> for ClientCert {
     }
 }
 
+impl From<String> for ClientCert {
+    fn from(path: String) -> Self {
+        PathBuf::from(path).into()
+    }
+}
+
 impl From<&Path> for ClientCert {
     fn from(path: &Path) -> Self {
         path.to_owned().into()
+    }
+}
+
+impl From<&PathBuf> for ClientCert {
+    fn from(path: &PathBuf) -> Self {
+        path.clone().into()
     }
 }
 
@@ -217,15 +248,18 @@ impl ClientCert {
             let error = invalid(format!("the client certificate has no {what} in PEM, unencrypted"));
             path.map_or_else(|| error.duplicate(), |path| error.duplicate().with_path(path))
         };
-        let chain: Vec<_> = ureq::tls::parse_pem(&certificates)
-            .filter_map(|item| match item {
-                Ok(ureq::tls::PemItem::Certificate(certificate)) => Some(certificate),
-                _ => None,
-            })
-            .collect();
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(&certificates).filter_map(Result::ok).collect();
         if chain.is_empty() {
             return Err(wrong("certificate"));
         }
+        let private = PrivateKeyDer::from_pem_slice(&key).map_err(|_| wrong("private key"))?;
+        // ureq takes for granted that they fit.
+        let provider = CryptoProvider::get_default().cloned();
+        let provider = provider.unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()));
+        CertifiedKey::from_der(chain.clone(), private, &provider).map_err(|error| {
+            invalid(format!("the client certificate and its key cannot be used together ({error})"))
+        })?;
+        let chain: Vec<_> = chain.iter().map(|der| ureq::tls::Certificate::from_der(der).to_owned()).collect();
         let key = ureq::tls::PrivateKey::from_pem(&key).map_err(|_| wrong("private key"))?;
         Ok(ureq::tls::ClientCert::new_with_certs(&chain, key))
     }

@@ -84,6 +84,12 @@ pub trait Store: fmt::Debug + Send + Sync {
         Ok(Box::new(InMemory(Vec::new())))
     }
 
+    /// Whether [`commit`](Store::commit) compresses bodies, and takes a [`PutStaged`](Write::PutStaged) with a body in
+    /// memory that is [to stay as it is](Staged::as_it_is). The default says no.
+    fn compresses(&self) -> bool {
+        false
+    }
+
     /// Opens the body of the value under a key, to be read piece by piece, if the value is still of this version; `None`
     /// if it has been written or deleted since, or cannot be read. Aliases are not followed.
     ///
@@ -106,6 +112,16 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// Whatever keeps the store from answering, and any error of `each`.
     fn visit(&self, each: Visitor<'_>) -> Result<()>;
+
+    /// Calls `each` with the key of every alias that is not found by way of the records that a cache keeps: for stores
+    /// that other programs fill. Default: there are none.
+    ///
+    /// # Errors
+    /// As [`visit`](Store::visit).
+    fn visit_aliases(&self, each: &mut dyn FnMut(&[u8]) -> Result<ControlFlow<()>>) -> Result<()> {
+        let _ = each;
+        Ok(())
+    }
 
     /// How many values [`visit`](Store::visit) would see.
     ///
@@ -204,12 +220,20 @@ pub struct StoreStats {
     pub dead_bytes: u64,
     /// The size of the file.
     pub file_bytes: u64,
+    /// Values that were dropped to keep within a limit.
+    pub evictions: u64,
 }
 
 impl StoreStats {
     /// Makes the numbers, for implementers of stores.
     #[must_use]
     pub fn new(entries: u64, live_bytes: u64, dead_bytes: u64, file_bytes: u64) -> Self {
-        Self { entries, live_bytes, dead_bytes, file_bytes }
+        Self { entries, live_bytes, dead_bytes, file_bytes, evictions: 0 }
+    }
+
+    /// The same, of a store that drops values by itself.
+    #[must_use]
+    pub fn with_evictions(self, evictions: u64) -> Self {
+        Self { evictions, ..self }
     }
 }

@@ -67,6 +67,10 @@ impl Store for LogStore {
         Ok(Box::new(self.log.stage()?))
     }
 
+    fn compresses(&self) -> bool {
+        self.log.compresses()
+    }
+
     fn reader(&self, key: &[u8], version: Version) -> Result<Option<Box<dyn BodyReader>>> {
         // The log follows an alias, whose version is another than that of what it leads to.
         let reader = self.log.reader(key)?.filter(|reader| reader.head().version == version);
@@ -101,7 +105,8 @@ impl Store for LogStore {
 
     fn stats(&self) -> Result<StoreStats> {
         let stats = self.log.stats()?;
-        Ok(StoreStats::new(stats.entries, stats.live_bytes, stats.dead_bytes, stats.file_bytes))
+        let sizes = StoreStats::new(stats.entries, stats.live_bytes, stats.dead_bytes, stats.file_bytes);
+        Ok(sizes.with_evictions(stats.evictions))
     }
 
     fn location(&self) -> Option<&Path> {

@@ -5,8 +5,12 @@ mod dicts;
 mod interface;
 mod log;
 mod memory;
+#[cfg(any(feature = "sqlite", feature = "redis"))]
+mod shared;
 
 pub use dicts::DictStore;
 pub use interface::{BodyReader, Stage, Store, StoreStats, Visitor};
 pub use log::LogStore;
 pub use memory::MemoryStore;
+#[cfg(any(feature = "sqlite", feature = "redis"))]
+pub(crate) use shared::{KeysOf, Lapse, SharedStore};

@@ -10,11 +10,11 @@ use flate2::{Compression, write};
 use larder::ErrorKind;
 
 use crate::{
-    Place, in_memory_and_file,
+    Place, over_all_backends,
     support::{Origin, Reply},
 };
 
-in_memory_and_file!(
+over_all_backends!(
     gzip_and_deflate_are_undone_once_and_the_headers_stay,
     chunked_and_close_delimited_bodies_are_stored,
     a_truncated_body_is_an_error_and_is_not_stored,

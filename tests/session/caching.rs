@@ -6,11 +6,11 @@ use std::{
 use larder::{Backend, CacheStatus, ErrorKind, Expire, Mode};
 
 use crate::{
-    Place, in_memory_and_file,
+    Place, over_all_backends,
     support::{Origin, Reply},
 };
 
-in_memory_and_file!(
+over_all_backends!(
     the_second_request_is_a_hit_and_the_origin_is_not_asked,
     a_hit_is_the_same_as_the_miss_that_stored_it,
     other_urls_methods_and_bodies_are_other_answers,

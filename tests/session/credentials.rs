@@ -5,11 +5,11 @@ use std::fs;
 use larder::{Backend, CachedSession, Response};
 
 use crate::{
-    Place, in_memory_and_file,
+    Place, over_all_backends,
     support::{Origin, Reply},
 };
 
-in_memory_and_file!(
+over_all_backends!(
     alice_and_bob_get_their_own_answers,
     credentials_of_many_services_make_partitions,
     a_host_header_gets_its_own_answers,

@@ -3,11 +3,11 @@ use std::thread;
 use larder::CacheStatus;
 
 use crate::{
-    Place, in_memory_and_file,
+    Place, over_all_backends,
     support::{Origin, Reply},
 };
 
-in_memory_and_file!(
+over_all_backends!(
     while_disabled_the_cache_is_neither_read_nor_written,
     guards_nest,
     other_sessions_and_other_threads_are_not_concerned,

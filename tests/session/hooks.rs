@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 use larder::{Backend, CachedSession, Error, ErrorKind, Response};
 
 use crate::{
-    Place, in_memory_and_file,
+    Place, over_all_backends,
     support::{Origin, Reply},
 };
 
-in_memory_and_file!(
+over_all_backends!(
     hooks_of_session_and_request_run_in_order_on_misses_and_hits,
     a_hook_may_replace_or_refuse_an_answer_and_what_is_stored_stays,
     streams_pass_the_hooks_too_and_a_replaced_one_brings_its_own_body,

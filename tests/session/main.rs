@@ -1,56 +1,85 @@
 //! What a session promises, one test per promise, against an origin in this process.
 //!
-//! Promises that do not depend on where responses are kept are tested in memory and in a file.
+//! Promises that do not depend on where responses are kept are tested over every backend.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+#![expect(dead_code, reason = "other tests use what these have no use for")]
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod authentication;
 mod bodies;
 mod caching;
+mod cookies;
 mod credentials;
 mod diagnosis;
 mod disabled;
 mod failing;
 mod global;
 mod hooks;
+mod laws;
+mod limit;
 mod middleware;
 mod offline;
+mod parameters;
+mod policy;
 mod redirects;
 mod requests;
+mod retries;
 mod rfc;
+mod sent_bodies;
+#[cfg(any(feature = "redis", feature = "mongodb"))]
+mod servers;
 mod settings;
 mod sharing;
 mod streaming;
 mod streams;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use larder::{Backend, CachedSession, CachedSessionBuilder};
 use tempfile::TempDir;
 
 /// Where the responses of a test are kept.
 pub(crate) struct Place {
-    backend: Backend,
+    pub(crate) backend: Backend,
+    name: String,
     folder: TempDir,
 }
 
 impl Place {
     pub(crate) fn new(backend: Backend) -> Self {
-        Self { backend, folder: tempfile::tempdir().unwrap() }
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        // A server is shared by all tests.
+        let name = match backend {
+            Backend::RedisAt(_) | Backend::MongoAt(_) => {
+                format!("session-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+            }
+            _ => "cache".to_owned(),
+        };
+        Self { backend, name, folder: tempfile::tempdir().unwrap() }
     }
 
-    /// A session in this place; those of one place in a file share it.
+    /// On the server that `./test` has put there.
+    #[cfg(any(feature = "redis", feature = "mongodb"))]
+    pub(crate) fn on_server(variable: &str) -> Self {
+        let address = std::env::var(variable);
+        let address = address.unwrap_or_else(|_| panic!("{variable} is not set; run ./test, which starts the servers"));
+        Self::new(address.parse().unwrap())
+    }
+
+    /// A session in this place; those of one place, unless it is in memory, share it.
     pub(crate) fn builder(&self) -> CachedSessionBuilder {
-        CachedSession::builder("cache").backend(self.backend.clone()).location(self.folder.path())
+        CachedSession::builder(&self.name).backend(self.backend.clone()).location(self.folder.path())
     }
 
     pub(crate) fn session(&self) -> CachedSession {
         self.builder().build().unwrap()
     }
 
-    /// Whether there is anything left of it in the next session.
-    pub(crate) fn keeps(&self) -> bool {
-        !matches!(self.backend, Backend::Memory)
+    pub(crate) fn is_in_memory(&self) -> bool {
+        matches!(self.backend, Backend::Memory)
     }
 
     pub(crate) fn file(&self) -> std::path::PathBuf {
@@ -58,8 +87,16 @@ impl Place {
     }
 }
 
-/// Runs each function as a test in memory and in files.
-macro_rules! in_memory_and_file {
+impl Drop for Place {
+    fn drop(&mut self) {
+        if matches!(self.backend, Backend::RedisAt(_) | Backend::MongoAt(_)) && !std::thread::panicking() {
+            self.session().cache().clear().unwrap();
+        }
+    }
+}
+
+/// Runs each function as a test over every backend.
+macro_rules! over_all_backends {
     ($($name:ident),* $(,)?) => {
         mod memory {
             $(#[test] fn $name() { super::$name(&crate::Place::new(larder::Backend::Memory)); })*
@@ -71,6 +108,30 @@ macro_rules! in_memory_and_file {
         mod sqlite {
             $(#[test] fn $name() { super::$name(&crate::Place::new(larder::Backend::Sqlite)); })*
         }
+        #[cfg(feature = "redis")]
+        mod redis {
+            $(
+                #[test]
+                #[ignore = "needs Redis; run by ./test"]
+                fn $name() { super::$name(&crate::Place::on_server("LARDER_REDIS")); }
+            )*
+        }
+        #[cfg(feature = "redis-cluster")]
+        mod redis_cluster {
+            $(
+                #[test]
+                #[ignore = "needs a Redis cluster; run by ./test"]
+                fn $name() { super::$name(&crate::Place::on_server("LARDER_REDIS_CLUSTER")); }
+            )*
+        }
+        #[cfg(feature = "mongodb")]
+        mod mongodb {
+            $(
+                #[test]
+                #[ignore = "needs MongoDB; run by ./test"]
+                fn $name() { super::$name(&crate::Place::on_server("LARDER_MONGO")); }
+            )*
+        }
     };
 }
-pub(crate) use in_memory_and_file;
+pub(crate) use over_all_backends;

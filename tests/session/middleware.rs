@@ -6,11 +6,11 @@ use larder::{CacheMiddleware, Error, ErrorKind, Mode};
 use ureq::{Agent, ResponseExt, config::ConfigBuilder, typestate::AgentScope};
 
 use crate::{
-    Place, in_memory_and_file,
+    Place, over_all_backends,
     support::{Origin, Reply},
 };
 
-in_memory_and_file!(
+over_all_backends!(
     hits_look_like_misses_in_uri_history_headers_and_body,
     the_configuration_of_the_agent_stays_in_force_on_hits,
     what_cannot_be_stored_passes_through_unharmed,

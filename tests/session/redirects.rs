@@ -6,11 +6,11 @@ use std::{
 use larder::{ErrorKind, Response};
 
 use crate::{
-    Place, in_memory_and_file,
+    Place, over_all_backends,
     support::{Origin, Reply},
 };
 
-in_memory_and_file!(
+over_all_backends!(
     chains_are_replayed_with_their_history,
     the_last_url_is_a_hit_without_history,
     a_hop_in_the_middle_is_a_hit_with_the_rest_of_the_history,
@@ -21,7 +21,8 @@ in_memory_and_file!(
     a_chain_is_stored_although_its_codes_are_not_allowed,
     a_chain_that_ends_in_an_error_is_not_stored,
     an_expired_chain_is_fetched_again,
-    a_redirect_without_location_is_an_answer,
+    a_redirect_without_location_is_an_error_unless_it_is_the_answer_that_is_wished,
+    a_circle_of_redirects_is_an_error_that_says_so,
     deleting_the_end_of_a_chain_takes_its_hops_along,
 );
 
@@ -180,14 +181,27 @@ fn an_expired_chain_is_fetched_again(place: &Place) {
     }
 }
 
-fn a_redirect_without_location_is_an_answer(place: &Place) {
+fn a_redirect_without_location_is_an_error_unless_it_is_the_answer_that_is_wished(place: &Place) {
     let origin = Origin::start();
     origin.route("/a", Reply::new(302).body("where to?"));
     let session = place.builder().allowable_codes([302]).build().unwrap();
-    session.get(origin.url("/a")).send().unwrap();
-    let hit = session.get(origin.url("/a")).send().unwrap();
-    assert!(hit.from_cache());
-    assert_eq!(hit.text().unwrap(), "where to?");
+    for stored in [false, true] {
+        let error = session.get(origin.url("/a")).send().unwrap_err();
+        assert!(error.kind() == ErrorKind::Network && error.to_string().contains("no Location"), "{error}");
+        assert_eq!(error.url(), Some(&*origin.url("/a")));
+        let answer = session.get(origin.url("/a")).redirects(0).send().unwrap();
+        assert_eq!((answer.from_cache(), answer.text().unwrap().as_str()), (stored, "where to?"));
+    }
+}
+
+fn a_circle_of_redirects_is_an_error_that_says_so(place: &Place) {
+    let origin = Origin::start();
+    origin.route("/a", Reply::redirect(302, "/b")).route("/b", Reply::redirect(307, "/a"));
+    let session = place.builder().redirects(10).build().unwrap();
+    let error = session.get(origin.url("/a")).send().unwrap_err();
+    assert!(error.kind() == ErrorKind::Network && error.to_string().contains("in a circle"), "{error}");
+    assert_eq!(origin.total_hits(), 11);
+    assert!(session.cache().is_empty().unwrap());
 }
 
 #[test]

@@ -12,11 +12,11 @@ use std::{
 use larder::{Backend, CachedSession, ErrorKind, Response};
 
 use crate::{
-    Place, in_memory_and_file,
+    Place, over_all_backends,
     support::{Origin, Reply},
 };
 
-in_memory_and_file!(
+over_all_backends!(
     a_filter_decides_what_is_stored_and_served,
     a_key_function_decides_what_is_the_same,
     the_response_hook_sees_misses_and_hits,
@@ -200,6 +200,38 @@ fn the_response_hook_sees_misses_and_hits(place: &Place) {
         session.get(origin.url("/a")).send().unwrap();
     }
     assert_eq!(*seen.lock().unwrap(), [(false, 1), (true, 1), (true, 1)]);
+}
+
+#[test]
+#[cfg(feature = "zstd")]
+fn bodies_are_kept_compressed_where_that_helps() {
+    let origin = Origin::start();
+    let line = "a line of a page that is much like the line before\n";
+    origin.route("/page", Reply::ok(line.repeat(2000)).header("Content-Type", "text/html"));
+    origin.route(
+        "/picture",
+        Reply::ok("a picture, as far as its type tells".repeat(3000)).header("Content-Type", "image/png"),
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let open = |compress| {
+        CachedSession::builder("cache").location(folder.path()).compress(compress).memory_tier(0).build().unwrap()
+    };
+    let size = || fs::metadata(folder.path().join("cache.larder")).unwrap().len();
+    let session = open(true);
+    session.get(origin.url("/page")).send().unwrap();
+    let with_page = size();
+    assert!(with_page < 40_000, "{with_page}");
+    session.get(origin.url("/picture")).send().unwrap();
+    assert!(size() > with_page + 100_000, "what is compressed already is not tried");
+    for compress in [true, false] {
+        let session = open(compress);
+        let page = session.get(origin.url("/page")).send().unwrap();
+        assert!(page.from_cache() && page.text().unwrap() == line.repeat(2000));
+        let mut stream = session.get(origin.url("/page")).send_stream().unwrap();
+        assert!(stream.from_cache());
+        assert_eq!(std::io::copy(&mut stream, &mut std::io::sink()).unwrap(), 2000 * line.len() as u64);
+    }
+    assert_eq!((origin.hits("/page"), origin.hits("/picture")), (1, 1));
 }
 
 fn the_response_hook_can_refuse_and_change_nothing_stored(place: &Place) {

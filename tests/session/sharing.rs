@@ -14,11 +14,11 @@ use std::{
 use larder::{Backend, CacheStatus, CachedSession, Error, ErrorKind, Expire};
 
 use crate::{
-    Place, in_memory_and_file,
+    Place, over_all_backends,
     support::{Origin, Reply},
 };
 
-in_memory_and_file!(
+over_all_backends!(
     twenty_threads_and_one_cold_url_are_one_request,
     an_expired_answer_is_fetched_once_too,
     what_differs_in_partition_or_key_is_sent_apart,

@@ -18,11 +18,11 @@ use larder::{
 };
 
 use crate::{
-    Place, in_memory_and_file,
+    Place, over_all_backends,
     support::{Origin, Reply},
 };
 
-in_memory_and_file!(
+over_all_backends!(
     what_is_left_of_a_body_can_be_had_whole,
     max_body_bounds_what_is_read_whole_of_a_stream,
     a_body_is_gone_through_by_line_by_piece_and_into_a_file,

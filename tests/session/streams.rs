@@ -12,11 +12,11 @@ use flate2::{Compression, write};
 use larder::{Backend, CachedSession, Mode};
 
 use crate::{
-    Place, in_memory_and_file,
+    Place, over_all_backends,
     support::{Origin, Reply},
 };
 
-in_memory_and_file!(
+over_all_backends!(
     a_miss_is_stored_when_it_has_been_read_and_a_hit_is_read_the_same_way,
     a_body_that_is_dropped_or_breaks_off_is_not_stored,
     codings_are_undone_on_the_way,

@@ -24,6 +24,8 @@ enum Framing {
     Chunked,
     /// The body ends with the connection.
     Close,
+    /// Nothing comes at all.
+    Nothing,
     /// Content-Length promises this many bytes more than come.
     Short(usize),
     /// The last chunk never comes.
@@ -73,6 +75,11 @@ impl Reply {
         Self { framing: Framing::Short(bytes), ..self }
     }
 
+    /// The connection ends instead of an answer.
+    pub(crate) fn hang_up() -> Self {
+        Self { framing: Framing::Nothing, ..Self::new(200) }
+    }
+
     pub(crate) fn without_last_chunk(self) -> Self {
         Self { framing: Framing::ChunkedShort, ..self }
     }
@@ -90,6 +97,9 @@ impl Reply {
     /// Writes the answer; says whether the connection is still good.
     pub(super) fn write(&self, out: &mut impl Write, head_only: bool) -> io::Result<bool> {
         thread::sleep(self.delay);
+        if self.framing == Framing::Nothing {
+            return Ok(false);
+        }
         let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, self.reason).into_bytes();
         for (name, value) in &self.headers {
             head.extend_from_slice(name.as_bytes());
@@ -104,7 +114,7 @@ impl Reply {
                 Framing::Length => format!("Content-Length: {}\r\n", self.body.len()),
                 Framing::Short(bytes) => format!("Content-Length: {}\r\n", self.body.len() + bytes),
                 Framing::Chunked | Framing::ChunkedShort => "Transfer-Encoding: chunked\r\n".to_owned(),
-                Framing::Close => "Connection: close\r\n".to_owned(),
+                Framing::Close | Framing::Nothing => "Connection: close\r\n".to_owned(),
             }
             .as_bytes(),
         );

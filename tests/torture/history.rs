@@ -1,4 +1,4 @@
-//! A history of several processes: four writers, two readers, and compactions all the while.
+//! A history of several processes: four writers, two readers, and compactions and checkpoints all the while.
 //!
 //! Every key counts its versions. A writer notes each version before it writes it and again once that is
 //! acknowledged; a reader looks up the notes, reads the key, and looks them up again. It must find no version older
@@ -23,6 +23,9 @@ const OWN_KEYS: u64 = 24;
 const TWINS: [u64; 2] = [OWN_KEYS - 2, OWN_KEYS - 1];
 /// Every so many versions of a writer's own key say that it is deleted.
 const DELETED_EVERY: u64 = 7;
+/// Keys whose values are written and read in pieces; that of the first writer is long enough for chunks.
+const STREAMED: [u64; 3] = [3, 9, 15];
+const LONG: Key = Key { writer: 0, key: STREAMED[0] };
 /// Keys that all writers count up.
 const SHARED_KEYS: u64 = 4;
 const SECONDS: u64 = 20;
@@ -51,7 +54,8 @@ impl Key {
     /// The value of a version: the key, the version, and bytes that follow from both.
     fn value(self, version: u64) -> Vec<u8> {
         let seed = self.writer << 56 | self.key << 48 | version;
-        let len = 8 + usize::try_from(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 51).expect("13 bits");
+        let least = if self == LONG { 1_200_000 } else { 8 };
+        let len = least + usize::try_from(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 51).expect("13 bits");
         seed.to_le_bytes().into_iter().cycle().take(len).collect()
     }
 
@@ -217,6 +221,12 @@ fn write(folder: &Path, id: u64) {
             note(&mut notes, Word::Begun, own, *version);
             if own.may_be_absent(*version, *version) {
                 assert!(log.delete(own.name()).expect("a delete"), "{own:?} is gone already");
+            } else if STREAMED.contains(&own.key) {
+                let mut writer = log.writer(own.name(), []).expect("a stream");
+                for piece in own.value(*version).chunks(70_000) {
+                    writer.write_all(piece).expect("a piece");
+                }
+                writer.commit().expect("a value");
             } else {
                 log.put(own.name(), own.value(*version)).expect("a put");
             }
@@ -227,6 +237,12 @@ fn write(folder: &Path, id: u64) {
         }
         if round % 20 == 0 && id < 2 {
             compact(&log, &mut notes);
+        }
+        if round % 30 == 0 && id > 1 {
+            match log.checkpoint() {
+                Err(error) if error.kind() == ErrorKind::Busy => {}
+                result => result.expect("a checkpoint"),
+            }
         }
         // One of the four leaves and comes back as a program would, one looks after all is on the medium.
         if round % 64 == 0 {
@@ -271,7 +287,11 @@ fn read(folder: &Path, id: u64) {
         for (at, key) in all_keys().enumerate() {
             notes.iter_mut().for_each(Notes::read_on);
             let least = versions(&notes, key)[0].max(newest[at]);
-            let value = log.get(key.name()).expect("a read");
+            let value = if STREAMED.contains(&key.key) && least.is_multiple_of(2) {
+                read_in_pieces(&log, key)
+            } else {
+                log.get(key.name()).expect("a read").map(|value| value.to_vec())
+            };
             notes.iter_mut().for_each(Notes::read_on);
             let most = versions(&notes, key)[1];
             match value.map(|value| key.version(&value)) {
@@ -294,4 +314,11 @@ fn read(folder: &Path, id: u64) {
     }
     eprintln!("reader {id}: {reads} reads");
     assert!(reads > 500, "only {reads} reads");
+}
+
+fn read_in_pieces(log: &Log, key: Key) -> Option<Vec<u8>> {
+    let mut reader = log.reader(key.name()).expect("a read")?;
+    let mut value = Vec::new();
+    reader.read_to_end(&mut value).expect("a body");
+    Some(value)
 }

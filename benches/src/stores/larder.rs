@@ -6,7 +6,16 @@ use larder::log::{Log, Options};
 use std::path::Path;
 
 pub fn open(folder: &Path, wanted: Use) -> Result<Box<dyn Store>> {
-    let options = Options::new().fast_save(wanted == Use::Fast).read_only(wanted == Use::BesideWriter);
+    open_with(folder, wanted, Options::new())
+}
+
+/// Without the memory tier: each get reads and verifies.
+pub fn open_without_tier(folder: &Path, wanted: Use) -> Result<Box<dyn Store>> {
+    open_with(folder, wanted, Options::new().memory_tier(0))
+}
+
+fn open_with(folder: &Path, wanted: Use, options: Options) -> Result<Box<dyn Store>> {
+    let options = options.fast_save(wanted == Use::Fast).read_only(wanted == Use::BesideWriter);
     Ok(Box::new(Log::open(folder.join("cache.larder"), options)?))
 }
 

@@ -74,13 +74,14 @@ pub struct SqliteConnection {
 
 struct Inner {
     path: Option<PathBuf>,
+    /// So that reading does not wait for the syncs of writers; none for a connection that was handed in. Closed before
+    /// the one that writes: only that can move what is in the WAL into the file, and only when it is the last.
+    reader: Option<Mutex<Connection>>,
     state: Mutex<State>,
     /// Told when a bulk is over.
     turn: Condvar,
     /// Whether the writing connection may hold what is not committed.
     open: AtomicBool,
-    /// So that reading does not wait for the syncs of writers; none for a connection that was handed in.
-    reader: Option<Mutex<Connection>>,
     busy_timeout: Duration,
 }
 

@@ -1,6 +1,6 @@
 //! Proof that the histories would notice: each planted bug must make one of them fail.
 
-use super::{crash, model, splice};
+use super::{crash, limit, model, splice};
 use crate::log::plant::{Bug, plant};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -47,6 +47,10 @@ fn plain(seed: u64) -> Result<(), String> {
     model::history(seed, &mut None)
 }
 
+fn limited(seed: u64) -> Result<(), String> {
+    limit::history(seed, &mut None)
+}
+
 macro_rules! bugs {
     ($($name:ident: $bug:ident by $history:expr;)*) => { $(
         #[test]
@@ -70,6 +74,7 @@ bugs! {
     a_writer_that_does_not_check_the_path_is_caught: IdentityUnchecked by crashes;
     an_incarnation_that_comes_back_is_caught: IncarnationReused by plain;
     a_slot_that_is_ahead_is_caught: SlotAhead by crashes;
+    slots_that_one_crash_can_hit_both_are_caught: SlotsUnsettled by crashes;
     a_new_file_that_is_not_synced_is_caught: CreateUnsynced by crashes;
     a_clear_that_keeps_values_is_caught: ClearKeepsValues by plain;
     an_index_that_is_not_synced_is_caught: IndexUnsynced by crashes;
@@ -80,6 +85,9 @@ bugs! {
     chunks_that_are_left_behind_are_caught: ChunksLeftBehind by crashes;
     extents_that_are_not_moved_are_caught: ExtentsNotMoved by crashes;
     a_bad_page_that_counts_as_a_miss_is_caught: BadPageIsMiss by crashes;
+    a_writer_that_does_not_make_room_is_caught: RoomNotMade by limited;
+    an_eviction_that_ignores_what_was_read_is_caught: UsesIgnored by limited;
+    an_eviction_of_bookkeeping_is_caught: EvictsBooks by limited;
     a_tier_that_outlives_its_file_is_caught: TierInherited by plain;
     a_chain_that_is_not_checked_is_caught: ChainIgnored by splice::spliced;
     records_that_are_valid_anywhere_are_caught: RecordsFloat by splice::moved;

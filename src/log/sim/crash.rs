@@ -44,7 +44,11 @@ pub(super) fn trace(seed: u64) -> Vec<String> {
 
 /// Runs one history.
 pub(super) fn history(seed: u64, trace: &mut Option<Vec<String>>) -> Result<(), String> {
-    let mut rng = Rng::new(seed);
+    history_of(seed, Rng::new(seed), trace)
+}
+
+/// Runs the history of some choices; `seed` tells apart what the engine draws at random.
+pub(super) fn history_of(seed: u64, mut rng: Rng, trace: &mut Option<Vec<String>>) -> Result<(), String> {
     let sector = rng.pick(&[512, 512, 4096]);
     let world = World::new(rng.next(), sector);
     world.machine().partial_write_fails = rng.chance(50);

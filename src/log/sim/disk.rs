@@ -38,7 +38,7 @@ impl Clock for SimClock {
 /// The surroundings of a log in the simulated process `process`.
 pub(super) fn env(world: &Arc<World>, process: usize, seed: u64) -> Env {
     Env {
-        disk: Arc::new(SimDisk { world: Arc::clone(world), process }),
+        disk: Arc::new(SimDisk::new(Arc::clone(world), process)),
         clock: Arc::new(SimClock(Arc::clone(world))),
         seed: Some(seed),
         background: false,
@@ -49,6 +49,10 @@ pub(super) fn env(world: &Arc<World>, process: usize, seed: u64) -> Env {
         map_index: false,
         pieces: Pieces { chunk: 1100, inline_max: 1400, ahead_min: 200, whole_max: 500, shared_min: 100 },
         memory_tier: 0,
+        slot_every_bytes: 500,
+        max_size: None,
+        size_slack: 60_000,
+        bookkeeping: None,
         checkpoints: Checkpoints { tail_bytes_max: 3000, small_bytes: 600, small_keys: 2 },
         failed: Arc::default(),
     }
@@ -62,6 +66,10 @@ pub(super) struct SimDisk {
 }
 
 impl SimDisk {
+    pub(super) fn new(world: Arc<World>, process: usize) -> Self {
+        Self { world, process }
+    }
+
     fn enter(&self, call: Call) -> io::Result<(MutexGuard<'_, Machine>, Turn)> {
         self.world.enter(self.process, call)
     }

@@ -5,28 +5,57 @@
 //! histories; `LARDER_SIM_HISTORIES` and `LARDER_MODEL_HISTORIES` set how many there are.
 
 mod accept;
+#[cfg(test)]
 mod bugs;
 mod crash;
 mod disk;
+#[cfg(test)]
 mod exits;
+#[cfg(test)]
 mod faults;
 mod inode;
+#[cfg(test)]
 mod killed;
+mod limit;
 mod model;
 mod ops;
 mod plans;
 mod process;
 mod recover;
 mod rng;
+#[cfg(test)]
 mod splice;
 mod state;
 mod world;
 
+#[cfg(test)]
 pub(super) use plans::Call;
 use std::{
     env,
     panic::{AssertUnwindSafe, catch_unwind},
 };
+
+/// Runs the crash history whose choices are these bytes.
+pub(super) fn history_of(choices: &[u8]) -> Result<(), String> {
+    let mut rng = rng::Rng::of_bytes(choices);
+    crash::history_of(rng.next(), rng, &mut None)
+}
+
+/// The disk of a machine of its own.
+#[cfg(all(test, loom))]
+pub(super) fn any_disk() -> impl super::disk::Disk {
+    let world = world::World::new(0, 512);
+    let process = world.spawn();
+    disk::SimDisk::new(world, process)
+}
+
+/// A log on a machine of its own.
+#[cfg(all(test, loom))]
+pub(super) fn any_log(options: &super::Options) -> super::Log {
+    let world = world::World::new(0, 512);
+    let env = disk::env(&world, world.spawn(), 0);
+    super::Log::open_in(env, std::path::Path::new(model::NAME), options).expect("the cache opens")
+}
 
 /// A number from the environment.
 fn setting(name: &str) -> Option<u64> {

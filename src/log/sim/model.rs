@@ -3,7 +3,7 @@
 use super::{
     disk::env,
     ops::{Draw, Op, Outcome, Taste, execute},
-    process::tier_of,
+    process::{compresses, tier_of},
     report,
     rng::Rng,
     search, setting,
@@ -98,6 +98,7 @@ impl Handles {
         let process = self.world.spawn();
         let seed = self.seed ^ (process as u64) << 48;
         let options = Options::new().fast_save(rng.chance(50)).memory_tier(tier_of(self.seed));
+        let options = options.compress(compresses(self.seed, process));
         let log = Log::open_in(env(&self.world, process, seed), Path::new(NAME), &options);
         self.logs.push(log.map_err(|error| format!("opening fails: {error}"))?);
         Ok(())

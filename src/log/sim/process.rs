@@ -32,9 +32,14 @@ impl Process {
 
 /// Opens the cache in a process, with an identity of its own in what it draws at random.
 pub(super) fn open(world: &Arc<World>, process: usize, seed: u64, options: Options) -> Result<Log> {
-    let options = options.lock_timeout(LOCK_TIMEOUT).memory_tier(tier_of(seed));
+    let options = options.lock_timeout(LOCK_TIMEOUT).memory_tier(tier_of(seed)).compress(compresses(seed, process));
     let seed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (process as u64) << 32;
     Log::open_in(env(world, process, seed), Path::new(NAME), &options)
+}
+
+/// Whether a process compresses: in some histories all do, in some only every other.
+pub(super) fn compresses(seed: u64, process: usize) -> bool {
+    cfg!(feature = "zstd") && seed % 5 < 2 && (seed.is_multiple_of(5) || process.is_multiple_of(2))
 }
 
 /// The memory tier of a history: none, one in which records push each other out, or one that keeps them all.

@@ -137,16 +137,49 @@ impl State {
         self.cells[key].as_ref().filter(|_| self.is_visible(key))
     }
 
-    /// The value that a key leads to.
-    pub(super) fn resolve(&self, key: usize) -> Option<&Arc<Stored>> {
+    /// The key of the value that a key leads to.
+    pub(super) fn target(&self, key: usize) -> Option<usize> {
         let mut at = key;
         for _ in 0..=HOPS_MAX {
             match self.visible(at)? {
-                Cell::Value { stored, .. } => return Some(stored),
+                Cell::Value { .. } => return Some(at),
                 Cell::Alias { to, .. } => at = *to,
             }
         }
         None
+    }
+
+    /// The value that a key leads to.
+    pub(super) fn resolve(&self, key: usize) -> Option<&Arc<Stored>> {
+        match &self.cells[self.target(key)?] {
+            Some(Cell::Value { stored, .. }) => Some(stored),
+            _ => None,
+        }
+    }
+
+    /// Whether a value stands under a key that is not bookkeeping.
+    pub(super) fn is_value(&self, key: usize) -> bool {
+        matches!(self.cells[key], Some(Cell::Value { aux: false, .. }))
+    }
+
+    /// The bytes of the bookkeeping.
+    pub(super) fn books(&self) -> u64 {
+        let len = |cell: &Option<Cell>| match cell {
+            Some(Cell::Value { stored, aux: true, .. }) => (stored.head.len() + stored.body.len()) as u64,
+            _ => 0,
+        };
+        self.cells.iter().map(len).sum()
+    }
+
+    /// The bytes that an operation stores.
+    pub(super) fn weight_of(&self, op: &Op) -> u64 {
+        let len = |part: &Part| match part {
+            Part::Put { key: at, value, .. } => key(*at).len() + value.head.len() + value.body.len(),
+            Part::Alias { key: at, to, head } => key(*at).len() + key(*to).len() + head.head.len(),
+            Part::Delete { key: at } => key(*at).len(),
+            Part::Expect { .. } => 0,
+        };
+        op.parts(self).unwrap_or_default().iter().map(len).sum::<usize>() as u64
     }
 
     pub(super) fn len(&self) -> u64 {

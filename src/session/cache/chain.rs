@@ -28,9 +28,9 @@ pub(crate) struct Chain {
 pub(crate) struct Part {
     pub(crate) key: Key,
     pub(crate) version: Version,
+    /// Whether it is a redirect that leads on, and has no body.
+    is_alias: bool,
     decoded: Arc<Decoded>,
-    /// Whether it is a redirect on the way to another response: then it has no body.
-    pub(crate) is_alias: bool,
     /// Whether it was made invalid since it was stored.
     pub(crate) invalid: bool,
 }
@@ -60,6 +60,8 @@ struct Decoded {
     facts: Facts,
     /// Of the request that it answers; `None` if its URL is not one.
     identity: Option<Identity>,
+    /// The key of the list of its URL.
+    list_key: Option<Bytes>,
 }
 
 impl Decoded {
@@ -73,21 +75,30 @@ impl Decoded {
         let response = decode_response(&entry.head, entry.body.clone())?;
         let facts = Facts::of(&response.headers);
         let identity = Identity::of(&response.request).ok();
-        let memory =
-            response.memory() + facts.memory() + size_of::<Self>() + identity.as_ref().map_or(0, Identity::memory);
-        let decoded = Arc::new(Self { response: Arc::new(response), facts, identity });
+        let list_key = identity.as_ref().map(Identity::list_key);
+        let memory = response.memory()
+            + facts.memory()
+            + size_of::<Self>()
+            + identity.as_ref().map_or(0, Identity::memory)
+            + list_key.as_ref().map_or(0, Bytes::len);
+        let decoded = Arc::new(Self { response: Arc::new(response), facts, identity, list_key });
         entry.memo().keep(&decoded, memory);
         Some(decoded)
     }
 
+    /// Whether a request with these headers gets it, where no key of a variant has told: that is so with the keys of others.
+    fn is_for(&self, headers: &HeaderMap) -> bool {
+        let names = self.facts.vary.names();
+        !self.facts.vary.is_any()
+            && (names.is_empty() || variant(names, &self.response.request.headers) == variant(names, headers))
+    }
+
     /// Whether it is what is asked for, as the variant that was chosen.
     fn answers(&self, asked: &Identity, chosen: Option<[u8; 32]>) -> bool {
+        let (request, identity) = (&self.response.request, self.identity.as_ref());
         match chosen {
-            None => asked.matches(&self.response.request, self.identity.as_ref()),
-            variant => {
-                let asked = Identity { variant, ..asked.clone() };
-                asked.matches(&self.response.request, self.identity.as_ref())
-            }
+            None => asked.matches(request, identity),
+            Some(variant) => asked.matches_variant(variant, request, identity),
         }
     }
 }
@@ -101,8 +112,15 @@ impl Part {
     /// The same entry with the headers that its origin has sent for it since.
     pub(crate) fn with(&self, response: StoredResponse) -> Self {
         let facts = Facts::of(&response.headers);
-        let decoded = Decoded { response: Arc::new(response), facts, identity: self.decoded.identity.clone() };
+        let Decoded { identity, list_key, .. } = &*self.decoded;
+        let (identity, list_key) = (identity.clone(), list_key.clone());
+        let decoded = Decoded { response: Arc::new(response), facts, identity, list_key };
         Self { decoded: Arc::new(decoded), ..self.clone() }
+    }
+
+    /// Of the entry that holds the body; `None` if there is none.
+    pub(crate) fn body_version(&self) -> Option<Version> {
+        (!self.is_alias).then_some(self.version)
     }
 
     pub(crate) fn response(&self) -> &Arc<StoredResponse> {
@@ -182,14 +200,14 @@ impl Cache {
         whose: Whose,
         with: With,
     ) -> Result<Lookup> {
-        let own = self.walk(asked.key(), Some((asked, headers)), hops_max, with)?;
+        let own = self.walk(asked.key(), Some((asked, Some(headers))), hops_max, with)?;
         match (own, whose) {
             (Lookup::Found(chain), Whose::OwnMarked) => self.marked(chain).map(Lookup::Found),
             (own @ Lookup::Found(_), _) | (own, Whose::Own | Whose::OwnMarked) => Ok(own),
             (own, Whose::Any) => {
                 for entry in self.latest_first(asked)? {
                     let asked = Identity { partition: entry.partition, variant: entry.variant, ..asked.clone() };
-                    let found = self.walk(entry.key, Some((&asked, headers)), hops_max, with)?;
+                    let found = self.walk(entry.key, Some((&asked, None)), hops_max, with)?;
                     if matches!(found, Lookup::Found(_)) {
                         return Ok(found);
                     }
@@ -199,15 +217,16 @@ impl Cache {
         }
     }
 
-    /// The chain under a key; what is asked is compared with the request that the first part of it answers.
+    /// The chain under a key; what is asked is compared with the request that the first part of it answers, and the
+    /// headers with those that responses vary by.
     pub(super) fn walk(
         &self,
         key: Key,
-        asked: Option<(&Identity, &HeaderMap)>,
+        asked: Option<(&Identity, Option<&HeaderMap>)>,
         hops_max: usize,
         with: With,
     ) -> Result<Lookup> {
-        let headers = asked.map(|(_, headers)| headers);
+        let mut headers = asked.and_then(|(_, headers)| headers);
         let mut asked = asked.map(|(identity, _)| identity);
         let mut hops = Vec::new();
         let mut key = key;
@@ -221,7 +240,7 @@ impl Cache {
                 && is_alias_head(&entry.head)
             {
                 // Made by hand: whoever made it says that the response is the right one.
-                (key, asked) = (to, None);
+                (key, asked, headers) = (to, None, None);
                 continue;
             }
             let decoded =
@@ -230,8 +249,11 @@ impl Cache {
                 self.count_error();
                 return Ok(Lookup::Nothing);
             };
-            let is_alias = target.is_some();
-            let part = Part { key: chosen, version: entry.version, decoded, is_alias, invalid: false };
+            let (version, is_alias) = (entry.version, target.is_some());
+            if variant.is_none() && headers.is_some_and(|headers| !decoded.is_for(headers)) {
+                return Ok(Lookup::OtherVariant);
+            }
+            let part = Part { key: chosen, version, is_alias, decoded, invalid: false };
             match target {
                 Some(Some(to)) if hops.len() < hops_max => {
                     hops.push(part);
@@ -279,21 +301,20 @@ impl Cache {
     /// Tells of each part whether its URL was invalidated since it was stored.
     fn marked(&self, mut chain: Chain) -> Result<Chain> {
         for part in chain.hops.iter_mut().chain([&mut chain.response]) {
-            let Some(identity) = part.decoded.identity.as_ref() else { continue };
-            part.invalid = self.is_invalid(identity, part.key)?;
+            let Some(root) = &part.decoded.list_key else { continue };
+            part.invalid = self.is_invalid(root, part.key)?;
         }
         Ok(chain)
     }
 
-    fn is_invalid(&self, identity: &Identity, key: Key) -> Result<bool> {
-        let root = identity.list_key();
-        let Some(list) = self.url_list(&root)? else { return Ok(false) };
+    fn is_invalid(&self, root: &Bytes, key: Key) -> Result<bool> {
+        let Some(list) = self.url_list(root)? else { return Ok(false) };
         if list.mark == 0 {
             return Ok(false);
         }
         let listed = match list.find(key) {
             None if list.spread => {
-                let page = self.url_list(&crate::entry::page_key(&root, key.page()))?;
+                let page = self.url_list(&crate::entry::page_key(root, key.page()))?;
                 page.as_ref().and_then(|page| page.find(key)).map(|entry| entry.mark)
             }
             listed => listed.map(|entry| entry.mark),

@@ -5,7 +5,7 @@ use crate::{
     Result,
     entry::{ALIAS_HEAD, Key, StoredResponse, UrlEntry, Variants, decode_response, encode_response, to_ms},
     log::{Head, Staged, Times, Version, Write},
-    policy::{key::Identity, vary::Vary},
+    policy::{compressed::is_compressed, key::Identity, vary::Vary},
     store::Store,
 };
 use bytes::Bytes;
@@ -56,6 +56,12 @@ impl<'a> Plan<'a> {
         Ok(from == key || self.path(from)?.iter().any(|(step, _)| *step == key))
     }
 
+    /// Whether an alias of this head leads to this key already.
+    pub(super) fn leads_straight(&self, alias: Key, to: Key, head: &Bytes) -> Result<bool> {
+        let there = self.store.head(alias.as_bytes())?;
+        Ok(there.is_some_and(|there| there.alias_to.as_deref() == Some(to.as_bytes()) && there.head == *head))
+    }
+
     /// Empties the list of a URL and body, whatever it names.
     pub(super) fn unlist(&mut self, identity: &Identity) -> Result<()> {
         self.urls.remove_all(self.store, &identity.list_key())
@@ -103,6 +109,10 @@ impl<'a> Plan<'a> {
         let (times, head, aux) = (times(response), encode_response(response)?, false);
         self.writes.push(match staged {
             Some(body) => Write::put_staged(key.to_bytes(), head, body, times, aux),
+            None if self.store.compresses() && is_compressed(&response.coding, &response.headers) => {
+                let body = Staged::from_bytes(response.body.clone()).as_it_is();
+                Write::PutStaged { key: key.to_bytes(), head, body, times, aux }
+            }
             None => Write::Put { key: key.to_bytes(), head, body: response.body.clone(), times, aux },
         });
         self.list(&identity, key, marks)?;
@@ -221,16 +231,6 @@ impl<'a> Plan<'a> {
         Ok(true)
     }
 
-    /// Deletes a response, and every alias that leads there, if it is still of this version.
-    pub(super) fn delete_version(&mut self, key: Key, version: Version) -> Result<bool> {
-        if self.store.head(key.as_bytes())?.is_none_or(|head| head.version != version) {
-            return Ok(false);
-        }
-        // What is written from now on is another version, and the batch is made anew.
-        self.expect(key, version);
-        self.delete(key, |_| true)
-    }
-
     /// Has the record that leads to the variants of a request name one that is left; without any, it goes, with what
     /// leads to it.
     fn delete_from_variants(&mut self, identity: &Identity, key: Key) -> Result<()> {
@@ -251,6 +251,16 @@ impl<'a> Plan<'a> {
                 self.delete_one(home, &head)
             }
         }
+    }
+
+    /// Deletes a response, and every alias that leads there, if it is still of this version.
+    pub(super) fn delete_version(&mut self, key: Key, version: Version) -> Result<bool> {
+        if self.store.head(key.as_bytes())?.is_none_or(|head| head.version != version) {
+            return Ok(false);
+        }
+        // What is written from now on is another version, and the batch is made anew.
+        self.expect(key, version);
+        self.delete(key, |_| true)
     }
 
     /// Applies the batch, all or nothing. `Conflict` if something read for it has changed.
@@ -305,7 +315,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Every alias that leads to one of these keys, directly or not.
-    fn aliases_leading_to(&mut self, keys: &[Key]) -> Result<Vec<(Key, Head)>> {
+    pub(super) fn aliases_leading_to(&mut self, keys: &[Key]) -> Result<Vec<(Key, Head)>> {
         let mut seen: HashSet<Key> = keys.iter().copied().collect();
         let mut found = Vec::new();
         let mut open = keys.to_vec();

@@ -81,13 +81,13 @@ impl Cache {
         }
     }
 
-    fn stored_salt(&self) -> Result<Option<Salt>> {
+    pub(super) fn stored_salt(&self) -> Result<Option<Salt>> {
         let head = self.store().head(&salt_key())?;
         Ok(head.and_then(|head| Salt::try_from(&head.head[..]).ok()))
     }
 
     /// Stores the salt unless there is one, or somebody is faster.
-    fn put_salt(&self, salt: Salt) -> Result<()> {
+    pub(super) fn put_salt(&self, salt: Salt) -> Result<()> {
         let key = salt_key();
         let old = self.store().head(&key)?;
         if old.as_ref().is_some_and(|old| old.head.len() == salt.len()) {

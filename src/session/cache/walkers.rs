@@ -47,7 +47,31 @@ impl Iterator for Responses {
     }
 }
 
+/// A stored response without its body: [`Cache::heads`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct CacheHead {
+    /// The key of the response.
+    pub key: String,
+    /// The response; its body is empty.
+    pub response: StoredResponse,
+    /// The length of the body as it is stored.
+    pub body_len: u64,
+}
+
 impl Cache {
+    /// All stored responses without their bodies, in no particular order, expired ones included.
+    ///
+    /// One that cannot be decoded is left out, and counted in [`stats`](Cache::stats).
+    ///
+    /// # Errors
+    /// Whatever keeps the store from answering.
+    pub fn heads(&self) -> Result<Vec<CacheHead>> {
+        let mut heads = Vec::new();
+        self.visit(|key, response, body_len| heads.push(CacheHead { key: key.to_hex(), response, body_len }))?;
+        Ok(heads)
+    }
+
     /// The URLs of all stored responses, sorted, each once. Credentials in them read `REDACTED`.
     ///
     /// # Errors
@@ -87,6 +111,59 @@ impl Cache {
         Ok(Responses { cache: self.clone(), keys: self.all_keys()?.into_iter() })
     }
 
+    /// The stored responses for which this is true: by age, host, code, expiry or whatever else their heads say. The body is
+    /// not there to be judged.
+    ///
+    /// ```
+    /// # use larder::{Backend, CachedSession};
+    /// # use std::time::{Duration, SystemTime};
+    /// # fn main() -> larder::Result<()> {
+    /// # let session = CachedSession::builder("cache").backend(Backend::Memory)
+    /// #     .transport(|_: &http::Request<bytes::Bytes>| Ok(http::Response::new(b"hello".to_vec()))).build()?;
+    /// session.get("http://example.org/a").send()?;
+    /// let (now, day) = (SystemTime::now(), Duration::from_secs(86_400));
+    /// let old = session.cache().filter(|response| response.age(now) > day)?;
+    /// assert_eq!(old.count(), 0);
+    /// let ours = session.cache().filter(|response| response.host() == "example.org" && response.status() == 200)?;
+    /// assert_eq!(ours.count(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`responses`](Cache::responses).
+    pub fn filter(&self, mut keep: impl FnMut(&StoredResponse) -> bool) -> Result<Responses> {
+        let mut keys = Vec::new();
+        self.visit(|key, response, _| {
+            if keep(&response) {
+                keys.push(key);
+            }
+        })?;
+        Ok(Responses { cache: self.clone(), keys: keys.into_iter() })
+    }
+
+    /// Deletes the responses for which this is true, with the redirects and aliases that lead to them. Returns how many.
+    /// The body is not there to be judged.
+    ///
+    /// # Errors
+    /// Whatever the store says; what was deleted until then stays deleted.
+    pub fn delete_matching(&self, matches: impl Fn(&StoredResponse) -> bool) -> Result<u64> {
+        let mut keys = Vec::new();
+        self.visit(|key, response, _| {
+            if matches(&response) {
+                keys.push(key);
+            }
+        })?;
+        let mut removed = 0;
+        for keys in keys.chunks(BATCH_LEN_MAX) {
+            removed += self.change(|plan| {
+                // It may have been fetched anew since.
+                count(plan, keys, |plan, key| plan.delete(key, |response| response.is_some_and(&matches)))
+            })?;
+        }
+        Ok(removed)
+    }
+
     /// Deletes all responses that are expired now, with the redirects and aliases that lead to them. Returns how
     /// many.
     ///
@@ -94,22 +171,7 @@ impl Cache {
     /// Whatever the store says; what was deleted until then stays deleted.
     pub fn remove_expired(&self) -> Result<u64> {
         let now = self.now();
-        let mut expired = Vec::new();
-        self.visit(|key, response, _| {
-            if response.is_expired(now) {
-                expired.push(key);
-            }
-        })?;
-        let mut removed = 0;
-        for keys in expired.chunks(BATCH_LEN_MAX) {
-            removed += self.change(|plan| {
-                count(plan, keys, |plan, key| {
-                    // It may have been fetched anew since.
-                    plan.delete(key, |response| response.is_some_and(|response| response.is_expired(now)))
-                })
-            })?;
-        }
-        Ok(removed)
+        self.delete_matching(|response| response.is_expired(now))
     }
 
     /// Gives every stored response, and the redirects that lead to it, this expiry, counted from now. Returns how
@@ -145,7 +207,7 @@ impl Cache {
         })
     }
 
-    fn all_keys(&self) -> Result<Vec<Key>> {
+    pub(super) fn all_keys(&self) -> Result<Vec<Key>> {
         let mut keys = Vec::new();
         self.store().visit(&mut |key, _| {
             keys.extend(Key::from_bytes(key));

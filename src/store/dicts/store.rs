@@ -91,6 +91,12 @@ impl DictStore {
         }
     }
 
+    /// Keeps bookkeeping among the responses.
+    #[cfg(feature = "redis")]
+    pub(super) fn with_aux_among_responses(self) -> Self {
+        Self { aux: Place::Responses, ..self }
+    }
+
     pub(super) fn responses(&self) -> &dyn Dict {
         &*self.responses
     }

@@ -1,0 +1,44 @@
+//! One file per command: it takes what was said, calls the library, and writes what came of it.
+
+pub(crate) mod check;
+pub(crate) mod clear;
+pub(crate) mod compact;
+pub(crate) mod completions;
+pub(crate) mod copy;
+pub(crate) mod expire;
+pub(crate) mod get;
+pub(crate) mod ls;
+pub(crate) mod man;
+pub(crate) mod repair;
+pub(crate) mod rm;
+mod select;
+pub(crate) mod show;
+pub(crate) mod stat;
+
+pub(crate) use select::Pattern;
+
+use crate::failure::Failure;
+use larder::{Backend, Cache};
+use std::io;
+
+/// A cache to look at: it is there, and is not changed.
+fn look_at(place: &str) -> Result<Cache, Failure> {
+    exists(place)?;
+    Ok(Cache::open_read_only(place)?)
+}
+
+/// A cache to change: it is there, so that a mistyped place does not become a new one.
+fn change(place: &str) -> Result<Cache, Failure> {
+    exists(place)?;
+    Ok(Cache::open(place)?)
+}
+
+fn exists(place: &str) -> Result<(), Failure> {
+    match Backend::at(place)? {
+        Backend::LogAt(path) | Backend::SqliteAt(path) => path
+            .try_exists()
+            .and_then(|there| if there { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) })
+            .map_err(Failure::io(format!("open the cache {}", path.display()))),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,76 @@
+//! `larder copy`.
+
+use crate::{Place, urls};
+use std::fs;
+
+#[test]
+fn a_copy_goes_there_and_back_between_stores() {
+    let place = Place::new();
+    let cache = place.cache("c.larder");
+    cache.alias("a name", "http://example.org/").unwrap();
+    let to = &place.json(&["copy", "c.larder", "sqlite:c.sqlite"])[0];
+    assert_eq!((&to["copied"], &to["aliases"], &to["verified"]["same"]), (&4.into(), &1.into(), &4.into()));
+    let back = &place.json(&["copy", "c.sqlite", "back.larder"])[0];
+    assert_eq!(back["verified"]["checksum"], to["verified"]["checksum"]);
+    assert_eq!(place.json(&["ls", "back.larder"]), place.json(&["ls", "c.larder"]));
+    let back = larder::Cache::open_read_only(place.path("back.larder").to_str().unwrap()).unwrap();
+    assert!(back.contains("a name").unwrap());
+}
+
+#[test]
+fn a_copy_that_was_interrupted_goes_on() {
+    let place = Place::new();
+    let cache = place.cache("c.larder");
+    place.ok(&["copy", "c.larder", "to.larder"]);
+    let to = larder::Cache::open(place.path("to.larder").to_str().unwrap()).unwrap();
+    to.delete("http://example.org/").unwrap();
+    cache.delete("http://example.org/old").unwrap();
+    let again = &place.json(&["copy", "c.larder", "to.larder"])[0];
+    assert_eq!((&again["copied"], &again["unchanged"]), (&1.into(), &2.into()));
+    assert!(to.contains("http://example.org/old").unwrap(), "what the target alone has stays");
+}
+
+#[test]
+fn a_copy_for_python_and_back_holds_the_same() {
+    let place = Place::new();
+    place.cache("c.larder");
+    let there = &place.json(&["copy", "--requests-cache", "c.larder", "sqlite:http_cache.sqlite"])[0];
+    assert_eq!(there["verified"]["same"], 4);
+    assert_eq!(urls(&place.json(&["ls", "http_cache.sqlite"])), urls(&place.json(&["ls", "c.larder"])));
+    let keys = place.json(&["ls", "http_cache.sqlite"]);
+    assert!(keys.iter().all(|line| line["key"].as_str().unwrap().len() == 16), "the keys are those of Python");
+    let back = &place.json(&["copy", "http_cache.sqlite", "back.larder"])[0];
+    assert_eq!(back["verified"]["checksum"], there["verified"]["checksum"]);
+    let refused = place.run(&["copy", "--requests-cache", "c.larder", "d.larder"]);
+    assert_eq!(refused.code, 2, "{}", refused.err);
+}
+
+#[test]
+fn pickles_of_python_are_read_and_what_would_run_code_is_refused_by_name() {
+    let place = Place::new();
+    let database = rusqlite::Connection::open(place.path("http_cache.sqlite")).unwrap();
+    database
+        .execute_batch(
+            "CREATE TABLE responses (key TEXT PRIMARY KEY, value BLOB, expires INTEGER);
+             CREATE TABLE redirects (key TEXT PRIMARY KEY, value BLOB, expires INTEGER)",
+        )
+        .unwrap();
+    let seed =
+        |name: &str| fs::read(format!("{}/fuzz/seeds/pickle_decode/{name}.bin", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    for (key, value) in [
+        ("0000000000000001", seed("redirected")),
+        ("0000000000000002", seed("posted")),
+        ("0000000000000003", b"\x80\x04cos\nsystem\n\x8c\x02ls\x85R.".to_vec()),
+    ] {
+        database.execute("INSERT INTO responses VALUES (?1, ?2, NULL)", rusqlite::params![key, value]).unwrap();
+    }
+    database.execute("INSERT INTO redirects VALUES ('0000000000000001', '0000000000000001', NULL)", []).unwrap();
+    drop(database);
+    let report = &place.json(&["copy", "http_cache.sqlite", "c.larder"])[0];
+    assert_eq!((&report["copied"], &report["skipped"]), (&2.into(), &1.into()));
+    let why = report["skipped_because"][0].as_str().unwrap();
+    assert!(why.contains("0000000000000003") && why.contains("GLOBAL"), "{why}");
+    let lines = place.json(&["ls", "c.larder"]);
+    assert_eq!(urls(&lines), ["http://origin.example/p", "http://origin.example/small?a=1&b=2"]);
+    assert_eq!(place.run(&["check", "http_cache.sqlite"]).code, 4);
+}
