@@ -12,11 +12,11 @@ use std::{
 use larder::{CacheStatus, ErrorKind, Expire, Staleness};
 
 use crate::{
-    Place, in_memory_and_file,
+    Place, over_all_backends,
     support::{Origin, Reply},
 };
 
-in_memory_and_file!(
+over_all_backends!(
     urls_have_their_own_expiry,
     chosen_headers_are_part_of_the_key,
     ignored_parameters_do_not_count,
