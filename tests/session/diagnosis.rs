@@ -5,11 +5,11 @@ use std::time::Duration;
 use larder::Mode;
 
 use crate::{
-    Place, in_memory_and_file,
+    Place, over_all_backends,
     support::{Origin, Reply},
 };
 
-in_memory_and_file!(hits_misses_bytes_and_time_are_counted_and_kept_across_runs, the_status_says_why);
+over_all_backends!(hits_misses_bytes_and_time_are_counted_and_kept_across_runs, the_status_says_why);
 
 fn hits_misses_bytes_and_time_are_counted_and_kept_across_runs(place: &Place) {
     let origin = Origin::start();
