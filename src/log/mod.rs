@@ -5,6 +5,7 @@
 mod append;
 mod background;
 mod batch;
+#[cfg_attr(not(feature = "session"), expect(dead_code, reason = "what has bookkeeping is the session"))]
 mod bookkeeping;
 #[cfg(test)]
 mod bounds;

@@ -169,6 +169,7 @@ impl Options {
     }
 
     /// What knows the records of the layer above. The first handle of a file in a process decides.
+    #[cfg_attr(not(any(feature = "session", test)), expect(dead_code, reason = "what has bookkeeping is the session"))]
     pub(crate) fn bookkeeping(mut self, bookkeeping: Arc<dyn Bookkeeping>) -> Self {
         self.bookkeeping = Some(bookkeeping);
         self
