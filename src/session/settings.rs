@@ -137,8 +137,8 @@ impl Settings {
         if self.key_scheme != KeyScheme::RequestsCache {
             return None;
         }
-        let mut rules = KeyRules::default();
-        rules.match_headers = self.match_headers.iter().map(ToString::to_string).collect();
+        let match_headers = self.match_headers.iter().map(ToString::to_string).collect();
+        let mut rules = KeyRules { match_headers, ..KeyRules::default() };
         // Names that are set take the place of those that are ignored there by default.
         if let Some(names) = &self.ignored_names {
             rules.ignored.clone_from(names);
