@@ -23,6 +23,8 @@
 //! * [`Mode::Offline`] replays a recording and never touches the network.
 //! * [`store::Store`] is the place where responses live, and [`dict::Dict`] the dictionary that one is made of most
 //!   easily, for those who bring their own; both come with their laws as tests.
+//! * [`install_cache`] gives a whole process one cache, which [`get`] and the like use; [`middleware()`] puts a cache under
+//!   an agent of ureq that exists already.
 //! * [`log::Log`] is the engine alone, a durable key-value log in one file.
 //!
 //! # What differs from requests-cache
@@ -57,14 +59,17 @@
 //!
 //! * `session` (default): everything that knows HTTP. Without it, [`log`] builds alone.
 //! * `tls` (default): `https://`, through rustls.
-//! * `gzip` (default): undoes the content codings gzip and deflate.
+//! * `gzip` (default): undoes the content codings gzip and deflate; `brotli`: br; `zstd`: zstd, which can compress stored
+//!   bodies too.
 //! * `sqlite`, `redis`, `redis-cluster`, `mongodb`: the [`Backend`]s of these names, and dictionaries ([`dict`]) in the
 //!   same places; SQLite itself is built in.
 //! * `cookies`: a jar of cookies ([RFC 6265](https://www.rfc-editor.org/rfc/rfc6265)).
 //! * `multipart`: forms with files.
 //! * `digest`: digest authentication.
 //! * `socks`: SOCKS proxies.
-//! * `tracing`: warns of servers that are not verified.
+//! * `tracing`: tells what requests and stores do as events of the target `larder`: at the level DEBUG each request with
+//!   method, redacted URL, status, verdict, reason, key and times, at WARN each failure of the store.
+//!   It warns of servers that are not verified too.
 
 // The examples of the README are tests like all others.
 #[cfg(all(doctest, feature = "session"))]
@@ -116,7 +121,7 @@ pub use session::CookieJar;
 #[cfg(feature = "session")]
 pub use session::{
     Backend, Body, Cache, CacheDisabled, CacheHead, CacheStats, CacheStatus, CachedSession, CachedSessionBuilder,
-    Chunks, ClientCert, CopyProgress, CopyReport, CopyTarget, HopOptions, KeyScheme, Lines, Link, Proxies, Proxy,
-    Request, RequestBuilder, Response, ResponseStream, Responses, Retries, Serializer, Timeout, Transport, Verify,
-    VerifyReport, WireBody, multipart,
+    Chunks, ClientCert, CopyProgress, CopyReport, CopyTarget, Counters, HopOptions, KeyScheme, Lines, Link, Proxies,
+    Proxy, Request, RequestBuilder, Response, ResponseStream, Responses, Retries, Serializer, Timeout, Transport,
+    Verify, VerifyReport, WireBody, multipart,
 };

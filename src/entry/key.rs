@@ -16,6 +16,8 @@ pub(crate) enum Namespace {
     Target = b't',
     /// The salt of the partitions.
     Salt = b's',
+    /// What the cache has done for its users.
+    Counters = b'c',
 }
 
 /// What stands behind the 8 bytes of a key of requests-cache and the step in a redirect chain, where a digest has its

@@ -35,7 +35,8 @@ use one_call::{Called, OneCall};
 /// * An answer with a status of 400 or above can only be stored if the agent does not make it an error
 ///   (`http_status_as_error(false)`), as there is nothing of it left otherwise.
 /// * Of redirects that the agent followed only the URLs are known. They are stored as `302 Found` without further
-///   headers. Those of requests with a body are sent and not stored.
+///   headers. Those of requests with a body are sent and not stored, and make nothing that is stored invalid.
+/// * Bodies of requests that the cache has to do with are read into memory.
 /// * What ureq has decoded (its features `gzip`, `brotli`, `charset`) is stored decoded, as it removes the headers that
 ///   say so.
 /// * Whether the agent verifies certificates cannot be seen here. One that does not should have a cache of its own.
@@ -108,11 +109,8 @@ impl fmt::Debug for CacheMiddleware {
 
 impl Middleware for CacheMiddleware {
     fn handle(&self, request: Request<SendBody>, next: MiddlewareNext) -> Result<Response<Body>, ureq::Error> {
-        if !self.caching.takes_part(request.method()) {
-            let (method, uri) = (request.method().clone(), request.uri().to_string());
-            let response = next.handle(request)?;
-            self.caching.note_answer(&method, &uri, response.status().as_u16(), response.headers());
-            return Ok(response);
+        if !self.caching.takes_part(request.method(), request.uri(), request.headers()) {
+            return next.handle(request);
         }
         let (parts, body) = request.into_parts();
         let mut bytes = Vec::new();

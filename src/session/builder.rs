@@ -223,8 +223,13 @@ impl CachedSessionBuilder {
         self
     }
 
-    /// Whether content codings (gzip, deflate) are undone; yes unless set. With `false` bodies are stored and handed
-    /// out as they came over the wire.
+    /// Whether content codings are undone: gzip and deflate (the zlib format and the bare one) with the feature `gzip`, br
+    /// with `brotli`, zstd with `zstd`, up to five one upon the other; yes unless set. With `false` bodies are stored and
+    /// handed out as they came over the wire.
+    ///
+    /// `Accept-Encoding` says what is built in, unless the caller gives that header. A body in a coding that is not known
+    /// is handed out, and stored, as it is from there on. It is an error if a body is not what its coding says, if it is
+    /// cut short, and if it unpacks to more than both 64 MiB and 200 times its size.
     pub fn decode(mut self, decode: bool) -> Self {
         self.settings.decode = decode;
         self

@@ -3,6 +3,7 @@
 mod books;
 mod chain;
 mod copy;
+mod counters;
 mod lists;
 mod plan;
 mod salt;
@@ -13,6 +14,7 @@ mod walkers;
 pub(crate) use books::Books;
 pub(crate) use chain::{Chain, Lookup, Part, Whose, With};
 pub use copy::{CopyProgress, CopyReport, VerifyReport};
+pub use counters::Counters;
 pub(crate) use plan::Marks;
 pub(crate) use salt::PartitionBy;
 pub use walkers::{CacheHead, Responses};
@@ -30,6 +32,7 @@ use crate::{
     store::Store,
 };
 use bytes::Bytes;
+use counters::Live;
 use http::HeaderMap;
 use plan::Plan;
 use std::{
@@ -89,8 +92,7 @@ struct Inner {
     foreign: Option<KeyRules>,
     /// Held by whoever had a conflict, so that threads of one process do not conflict for ever.
     contended: Mutex<()>,
-    hits: AtomicU64,
-    misses: AtomicU64,
+    counters: Live,
     errors: AtomicU64,
     /// Responses whose bodies could not be read, and that could not be deleted either.
     condemned: Mutex<Vec<(Key, Version)>>,
@@ -115,6 +117,14 @@ pub struct CacheStats {
     pub hits: u64,
     /// Requests of this session and its clones that were not.
     pub misses: u64,
+    /// Bytes of bodies that came from the cache for this session and its clones.
+    pub bytes_saved: u64,
+    /// How much longer the origins took when they were asked for what came from the cache since.
+    pub time_saved: Duration,
+    /// Hits, misses, bytes and time of all runs and all sessions of this cache, as far as they were stored: at each
+    /// [`flush`](Cache::flush) and when the last handle of a session's cache is dropped, unless it is read-only.
+    /// [`clear`](Cache::clear) forgets them. This session's own are in it.
+    pub all_runs: Counters,
     /// Failures of the store and unreadable responses, which did not break the requests that met them.
     pub errors: u64,
 }
@@ -130,8 +140,7 @@ impl Cache {
                 ignored: Ignored::default(),
                 foreign: None,
                 contended: Mutex::new(()),
-                hits: AtomicU64::new(0),
-                misses: AtomicU64::new(0),
+                counters: Live::default(),
                 errors: AtomicU64::new(0),
                 condemned: Mutex::default(),
             }),
@@ -307,11 +316,13 @@ impl Cache {
         self.store().compact()
     }
 
-    /// Waits until everything that was saved is on the disk. Only needed with `fast_save`.
+    /// Waits until everything that was saved is on the disk, which only `fast_save` needs, and stores the
+    /// [counters](CacheStats::all_runs).
     ///
     /// # Errors
     /// Whatever the store says.
     pub fn flush(&self) -> Result<()> {
+        self.inner.store_counters()?;
         self.store().flush()
     }
 
@@ -320,15 +331,18 @@ impl Cache {
     /// # Errors
     /// Whatever keeps the store from answering.
     pub fn stats(&self) -> Result<CacheStats> {
-        let store = self.store().stats()?;
+        let (store, counters) = (self.store().stats()?, self.inner.counters.now());
         Ok(CacheStats {
             entries: store.entries,
             live_bytes: store.live_bytes,
             dead_bytes: store.dead_bytes,
             file_bytes: store.file_bytes,
             evictions: store.evictions,
-            hits: self.inner.hits.load(Ordering::Relaxed),
-            misses: self.inner.misses.load(Ordering::Relaxed),
+            hits: counters.hits,
+            misses: counters.misses,
+            bytes_saved: counters.bytes,
+            time_saved: counters.time_saved,
+            all_runs: self.inner.counters_of_all_runs()?,
             errors: self.inner.errors.load(Ordering::Relaxed),
         })
     }
@@ -419,12 +433,18 @@ impl Cache {
         &*self.inner.store
     }
 
-    pub(crate) fn count_hit(&self) {
-        self.inner.hits.fetch_add(1, Ordering::Relaxed);
+    /// Counts a hit: how many bytes came with it, and how much longer its origin took.
+    pub(crate) fn count_hit(&self, bytes: u64, time_saved: Duration) {
+        self.inner.counters.hit(bytes, time_saved);
+    }
+
+    /// Counts bytes of a hit that are read after it was counted.
+    pub(crate) fn count_bytes(&self, bytes: u64) {
+        self.inner.counters.bytes(bytes);
     }
 
     pub(crate) fn count_miss(&self) {
-        self.inner.misses.fetch_add(1, Ordering::Relaxed);
+        self.inner.counters.miss();
     }
 
     pub(crate) fn count_error(&self) {

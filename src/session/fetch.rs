@@ -222,6 +222,7 @@ impl Course<'_> {
                 let _ = io::copy(&mut came.wire.take(1), &mut io::sink());
             }
             self.pass_hop(hop, forward, &came.parts.headers, came.delay, keep, stored);
+            self.ahead = self.follows_by_itself();
             return Ok(Step::Follow(Box::new(next)));
         }
         let keep = exchange.after_send(status, &came.facts, came.received, came.delay);

@@ -19,6 +19,7 @@ use super::{
     request::{self, Options, Request},
     send::Course,
     settings::Settings,
+    trace,
     transport::Transport,
 };
 use crate::{Error, Result, entry::Key};
@@ -220,6 +221,7 @@ impl CachedSession {
     }
 
     pub(super) fn report(&self, error: &Error) {
+        trace::store_failed(error);
         self.inner.cache.count_error();
         if let Some(hook) = &self.inner.settings.on_store_error {
             hook(error);
@@ -228,12 +230,14 @@ impl CachedSession {
 
     /// The answer to a request up to its body.
     pub(super) fn run_stream(&self, request: Request, options: &Options) -> Result<ResponseStream> {
-        let stream = Course::new(self, options).run_stream(request)?;
+        let stream = traced(request, |request| Course::new(self, options).run_stream(request))?;
+        trace::answered(stream.response());
         stream.hooked(|response| self.hooked(response, options))
     }
 
     pub(super) fn run(&self, request: Request, options: &Options) -> Result<Response> {
-        let response = Course::new(self, options).run(request)?;
+        let response = traced(request, |request| Course::new(self, options).run(request))?;
+        trace::answered(&response);
         self.hooked(response, options)
     }
 
@@ -242,6 +246,18 @@ impl CachedSession {
         let response = self.settings().on_response.run(response)?;
         options.on_response.run(response)
     }
+}
+
+/// Tells of a failure.
+fn traced<T>(request: Request, run: impl FnOnce(Request) -> Result<T>) -> Result<T> {
+    #[cfg(feature = "tracing")]
+    let asked = trace::asked(&request);
+    let result = run(request);
+    #[cfg(feature = "tracing")]
+    if let (Err(error), Some(asked)) = (&result, &asked) {
+        trace::failed(asked, error);
+    }
+    result
 }
 
 impl fmt::Debug for CachedSession {

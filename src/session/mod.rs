@@ -52,13 +52,14 @@ mod stream;
 mod text;
 mod through;
 mod tls;
+mod trace;
 mod transport;
 mod unpack;
 
 pub use backend::Backend;
 pub use body::Body;
 pub use builder::CachedSessionBuilder;
-pub use cache::{Cache, CacheHead, CacheStats, CopyProgress, CopyReport, Responses, VerifyReport};
+pub use cache::{Cache, CacheHead, CacheStats, CopyProgress, CopyReport, Counters, Responses, VerifyReport};
 #[cfg(feature = "cookies")]
 pub use cookies::CookieJar;
 pub use disabled::CacheDisabled;

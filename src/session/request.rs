@@ -229,7 +229,8 @@ impl RequestBuilder {
         self
     }
 
-    /// Whether content codings (gzip, deflate) are undone. With `false` the bytes are handed out as they came.
+    /// Whether content codings are undone, instead of the session's
+    /// [setting](super::CachedSessionBuilder::decode). With `false` the bytes are handed out as they came.
     pub fn decode(mut self, decode: bool) -> Self {
         self.options.decode = Some(decode);
         self

@@ -54,7 +54,8 @@ pub enum CacheStatus {
 impl fmt::Display for CacheStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let forward = match self {
-            Self::Hit | Self::StaleHit => return f.write_str("hit"),
+            Self::Hit => return f.write_str("hit"),
+            Self::StaleHit => return f.write_str("hit; detail=stale"),
             Self::Revalidated => return f.write_str("fwd=stale; fwd-status=304"),
             Self::NotCached => return f.write_str("detail=only-if-cached"),
             Self::Miss => Forward::UriMiss,
@@ -364,7 +365,7 @@ impl Response {
         if error.url().is_some() { error } else { error.with_url(self.shown_url()) }
     }
 
-    fn shown_url(&self) -> String {
+    pub(super) fn shown_url(&self) -> String {
         redact::url(&self.url, &mut redact::Credentials::default())
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct Course<'a> {
     pub(super) stream: bool,
     /// The body of what the last look-up found, where it is to be handed out so.
     pub(super) reader: Option<Box<dyn BodyReader>>,
+    /// Whether the answers of the hops that follow are there already, so that none is looked up.
+    pub(super) ahead: bool,
     pub(super) leads: Leads,
     pub(super) started: Instant,
     /// Of the URL that was asked; it is carried over to wherever redirects lead.
@@ -101,6 +103,7 @@ impl<'a> Course<'a> {
             decode: options.decode.unwrap_or(settings.decode),
             stream: false,
             reader: None,
+            ahead: false,
             leads: Leads::default(),
             started: Instant::now(),
             fragment: None,
@@ -113,6 +116,11 @@ impl<'a> Course<'a> {
     /// The same, but that the requests are sent by something else.
     pub(super) fn through(session: &'a CachedSession, options: &Options, transport: &'a dyn Transport) -> Self {
         Self { through: Some(transport), ..Self::new(session, options) }
+    }
+
+    /// Whether what sends the requests has followed a redirect itself by the time that it gives it.
+    pub(super) fn follows_by_itself(&self) -> bool {
+        self.through.is_some()
     }
 
     pub(super) fn transport(&self) -> &'a dyn Transport {
@@ -193,6 +201,9 @@ impl<'a> Course<'a> {
             First::LookUp => {}
         }
         hop.cached = self.partition(&mut hop)?;
+        if hop.cached && self.ahead {
+            return self.fetch(&hop, Forward::UriMiss, &exchange, None).map(Some);
+        }
         let found = self.find(&mut hop, &exchange)?;
         let (forward, stored) = match self.decide(&hop, &exchange, found)? {
             Decided::Step(step) => return Ok(Some(step)),
@@ -242,7 +253,7 @@ impl<'a> Course<'a> {
             (Next::Send(forward), found) => return Ok(Decided::Ask(forward, found.map(|chain| (chain, false)))),
             (Next::Validate(forward), Some(chain)) => return Ok(Decided::Ask(forward, Some((chain, true)))),
             // What sends for the caller is not ours to keep.
-            (Next::ServeAndRefresh, Some(chain)) if self.through.is_some() => {
+            (Next::ServeAndRefresh, Some(chain)) if self.follows_by_itself() => {
                 let validate = chain.response.held().facts.has_validator;
                 return Ok(Decided::Ask(Forward::Stale, Some((chain, validate))));
             }

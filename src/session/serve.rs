@@ -5,6 +5,7 @@ use std::{
     io::{Read, SeekFrom},
     ops::Range,
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -98,8 +99,11 @@ impl Course<'_> {
         if self.settings.has_jar() {
             response.history.iter().chain([&response]).for_each(|answer| self.replay_cookies(&answer.stored));
         }
-        self.session.cache().count_hit();
         response.elapsed = self.started.elapsed();
+        let origin: Duration = chain.parts().map(|part| part.elapsed()).sum();
+        // Those of a stream are counted when they are read.
+        let bytes = response.bytes().len() as u64;
+        self.session.cache().count_hit(bytes, origin.saturating_sub(response.elapsed));
         Ok(Some(Step::Done(Box::new(response), body)))
     }
 

@@ -117,6 +117,9 @@ impl Source {
         if self.handed > self.max_body {
             self.saving = None;
         }
+        if let Some(stored) = &self.stored {
+            stored.session.cache().count_bytes(n as u64);
+        }
         self.store(buffer.get(..n).unwrap_or_default());
         if self.announced == Some(self.handed) {
             self.finish();

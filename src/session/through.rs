@@ -14,10 +14,7 @@ use super::{
 };
 use crate::{
     Result,
-    policy::{
-        exchange::{Exchange, First, Forward, Wish},
-        invalidate::invalidated,
-    },
+    policy::exchange::{Exchange, First, Wish},
 };
 
 /// More redirects than anybody follows: whoever sends the requests has a limit of its own.
@@ -36,27 +33,11 @@ impl CachedSession {
         self.with_settings(settings)
     }
 
-    /// Whether the cache may have to do with requests of a method.
-    pub(crate) fn takes_part(&self, method: &Method) -> bool {
-        let headers = HeaderMap::new();
-        let exchange = Exchange::new(&self.settings().rules, Wish::default(), method.as_str(), "", &headers);
-        !matches!(exchange.first(), First::Send(Forward::Bypass | Forward::Method))
-    }
-
-    /// Takes note of the answer to a request that the cache had nothing to do with: it may make invalid what is stored.
-    pub(crate) fn note_answer(&self, method: &Method, uri: &str, status: u16, headers: &HeaderMap) {
-        let none = HeaderMap::new();
-        let exchange = Exchange::new(&self.settings().rules, Wish::default(), method.as_str(), uri, &none);
-        if self.settings().read_only || !exchange.may_invalidate() {
-            return;
-        }
-        let Ok(url) = parse_url(uri) else { return };
-        let urls = invalidated(method.as_str(), &url, status, headers);
-        if !urls.is_empty()
-            && let Err(error) = self.cache().invalidate(&urls)
-        {
-            self.report(&error);
-        }
+    /// Whether the cache may have to do with a request: whether it may serve it, or has to take note of it.
+    pub(crate) fn takes_part(&self, method: &Method, uri: &http::Uri, headers: &HeaderMap) -> bool {
+        let uri = uri.to_string();
+        let exchange = Exchange::new(&self.settings().rules, Wish::default(), method.as_str(), &uri, headers);
+        !matches!(exchange.first(), First::Send(_)) || exchange.may_invalidate()
     }
 
     /// The answer up to its body, from the cache or by `transport`. The body is handed out as it came from there.

@@ -14,16 +14,13 @@ use super::{
 };
 use crate::{Error, ErrorKind, Result};
 
-/// A body with its codings undone.
-///
-/// Once a read has failed, all that follow fail the same way, so that a broken body never looks like one that ended.
+/// A body with its codings undone. After a read that failed nothing more can be read.
 pub(super) struct Unpacked {
     from: Box<dyn Read + Send>,
     wire: Arc<Wire>,
     /// The codings that are undone, as an error names them; empty where nothing is.
     undone: String,
     out: u64,
-    failed: Option<(io::ErrorKind, Error)>,
 }
 
 /// What is known of the bytes as they came.
@@ -60,7 +57,7 @@ impl Unpacked {
         for coding in undone.iter().rev() {
             from = codings::undo(coding, from);
         }
-        let unpacked = Self { from, wire: state, undone: undone.join(", "), out: 0, failed: None };
+        let unpacked = Self { from, wire: state, undone: undone.join(", "), out: 0 };
         Ok((unpacked, codings.join(", ")))
     }
 
@@ -68,7 +65,7 @@ impl Unpacked {
     pub(super) fn as_it_comes(wire: Box<dyn Read + Send>) -> Self {
         let state = Arc::new(Wire { came: AtomicU64::new(0), broke: AtomicBool::new(false) });
         let from = Box::new(Counted { from: wire, wire: Arc::clone(&state), counts: false });
-        Self { from, wire: state, undone: String::new(), out: 0, failed: None }
+        Self { from, wire: state, undone: String::new(), out: 0 }
     }
 
     /// Whether some coding is undone, so that the length of the wire says nothing.
@@ -76,38 +73,28 @@ impl Unpacked {
         !self.undone.is_empty()
     }
 
-    fn read_on(&mut self, buffer: &mut [u8]) -> Result<usize, (io::ErrorKind, Error)> {
-        let n = self.from.read(buffer).map_err(|error| self.sorted(error))?;
-        self.out += n as u64;
-        let bound = FREE_OUTPUT.max(MAX_RATIO.saturating_mul(self.wire.came.load(Ordering::Relaxed)));
-        if self.is_undone() && self.out > bound {
-            return Err((io::ErrorKind::InvalidData, unpacks_too_far(&self.undone)));
-        }
-        Ok(n)
-    }
-
-    fn sorted(&self, error: io::Error) -> (io::ErrorKind, Error) {
+    fn sorted(&self, error: io::Error) -> io::Error {
         let kind = error.kind();
         if !self.wire.broke.load(Ordering::Relaxed) {
-            return (io::ErrorKind::InvalidData, malformed(&self.undone, error));
+            return io::Error::new(io::ErrorKind::InvalidData, malformed(&self.undone, error));
         }
         let error = error.downcast::<Error>().unwrap_or_else(|error| {
             let sort = if kind == io::ErrorKind::TimedOut { ErrorKind::Timeout } else { ErrorKind::Network };
             Error::new(sort, error.to_string()).with_source(error)
         });
-        (kind, error)
+        io::Error::new(kind, error)
     }
 }
 
 impl Read for Unpacked {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some((kind, error)) = &self.failed {
-            return Err(io::Error::new(*kind, error.duplicate()));
+        let n = self.from.read(buffer).map_err(|error| self.sorted(error))?;
+        self.out += n as u64;
+        let bound = FREE_OUTPUT.max(MAX_RATIO.saturating_mul(self.wire.came.load(Ordering::Relaxed)));
+        if self.is_undone() && self.out > bound {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, unpacks_too_far(&self.undone)));
         }
-        self.read_on(buffer).map_err(|(kind, error)| {
-            self.failed = Some((kind, error.duplicate()));
-            io::Error::new(kind, error)
-        })
+        Ok(n)
     }
 }
 

@@ -13,6 +13,7 @@ mod bodies;
 mod caching;
 mod cookies;
 mod credentials;
+mod diagnosis;
 mod disabled;
 mod failing;
 mod global;

@@ -36,8 +36,7 @@ fn hits_look_like_misses_in_uri_history_headers_and_body(place: &Place) {
         for round in 0..2 {
             for path in ["/a", "/one"] {
                 let mut response = agent.get(origin.url(path)).call().unwrap();
-                // The last URL of the redirects is known by then.
-                assert_eq!(CacheMiddleware::from_cache(&response), (round, path) != (0, "/a"), "{path} {round}");
+                assert_eq!(CacheMiddleware::from_cache(&response), round == 1, "{path} {round}");
                 assert_eq!(response.get_uri().path(), "/a");
                 let want = match path {
                     _ if !history => None,
