@@ -89,6 +89,7 @@
 //! * `tracing`: tells what requests and stores do as events of the target `larder`: at the level DEBUG each request with
 //!   method, redacted URL, status, verdict, reason, key and times, at WARN each failure of the store.
 //!   It warns of servers that are not verified too.
+//! * `cli`: the program `larder`, which fetches through a cache and looks at, changes and copies caches.
 
 // The examples of the README are tests like all others.
 #[cfg(all(doctest, feature = "session"))]
