@@ -59,6 +59,10 @@ fn the_status_says_why(place: &Place) {
     assert_eq!(status(request().force_refresh()), "fwd=request");
     assert_eq!(status(request().no_store()), "fwd=bypass");
     assert_eq!(status(session.post(origin.url("/a"))), "fwd=method");
+    let mut stream = session.get(origin.url("/a?2")).send_stream().unwrap();
+    assert_eq!(stream.cache_status_field(), "larder; fwd=uri-miss; fwd-status=200");
+    std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+    assert!(stream.cache_status_field().starts_with("larder; fwd=uri-miss; fwd-status=200; stored; key="));
     session.cache().reset_expiration(larder::Expire::Immediately).unwrap();
     assert_eq!(status(request()), "fwd=stale");
 }

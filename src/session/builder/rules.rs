@@ -44,12 +44,9 @@ impl CachedSessionBuilder {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn urls_expire_after<P: Into<String>, E: Into<Expire>>(
-        mut self,
-        patterns: impl IntoIterator<Item = (P, E)>,
-    ) -> Self {
+    pub fn urls_expire_after<P: Into<String>>(mut self, patterns: impl IntoIterator<Item = (P, Expire)>) -> Self {
         for (pattern, expire) in patterns {
-            if let Err(error) = self.settings.rules.urls.push(&pattern.into(), expire.into()) {
+            if let Err(error) = self.settings.rules.urls.push(&pattern.into(), expire) {
                 self.fail(error);
             }
         }
