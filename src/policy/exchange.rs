@@ -178,6 +178,8 @@ pub(crate) struct Exchange<'a> {
     method: &'a str,
     headers: &'a HeaderMap,
     control: RequestControl,
+    /// Whether an `Authorization` is sent.
+    authorized: bool,
     /// What the caller has set for this request, URL or session.
     expire: Option<Expire>,
 }
@@ -188,7 +190,13 @@ impl<'a> Exchange<'a> {
         let control = RequestControl::of(headers);
         let control = if rules.cache_control { control.with_pragma(headers) } else { control };
         let expire = wish.expire.or_else(|| rules.urls.of(url)).or(rules.expire);
-        Self { rules, wish, method, headers, control, expire }
+        let authorized = headers.contains_key(header::AUTHORIZATION);
+        Self { rules, wish, method, headers, control, authorized, expire }
+    }
+
+    /// The same of a request that is given an `Authorization` only when it is sent, if that is so.
+    pub(crate) fn authorized(self, later: bool) -> Self {
+        Self { authorized: self.authorized || later, ..self }
     }
 
     pub(crate) fn first(&self) -> First {
@@ -383,8 +391,11 @@ impl<'a> Exchange<'a> {
     }
 
     fn is_storable(&self, status: u16, facts: &Facts, redirect: bool) -> bool {
-        let authorized = self.headers.contains_key(header::AUTHORIZATION);
-        let storing = Storing { shared: self.rules.shared, authorized, status, facts };
+        // They answer the conditions or the range of this request, which are not in the key.
+        if matches!(status, 412 | 416) && validate::asks_for_less(self.headers) {
+            return false;
+        }
+        let storing = Storing { shared: self.rules.shared, authorized: self.authorized, status, facts };
         match storing.storable() {
             Storable::Yes => true,
             Storable::No => false,

@@ -212,7 +212,11 @@ impl Course<'_> {
             if self.history.len() >= self.limit {
                 return Err(self.too_many(hop.request));
             }
-            let next = redirect::next(hop.bare, status, location)?;
+            let mut next = redirect::next(hop.bare, status, location)?;
+            if self.follows_by_itself() {
+                // What it has taken along is not known, so that what comes of it belongs to whoever asked.
+                next.headers = Arc::clone(&hop.bare.headers);
+            }
             let keep = exchange.after_redirect(status, &came.facts, came.received, came.delay);
             let keep = self.unless_for_one(hop, &came.facts, keep);
             // Its body is of no interest, and may never come. Without one, its connection can be used again once the

@@ -4,6 +4,7 @@ use std::{io, time::Instant};
 
 use super::{
     CacheStatus, CachedSession, KeyScheme, Response, Serializer, Timeout, Transport,
+    auth::Auth,
     cache::{Chain, Lookup, Marks, Part, PartitionBy, Whose, With},
     delivery::Delivery,
     disabled,
@@ -191,7 +192,8 @@ impl<'a> Course<'a> {
             hop.asked.foreign(rules, &keyed, self.settings.serializer == Serializer::Json);
         }
         let method = hop.asked.identity.method.clone();
-        let exchange = Exchange::new(&self.settings.rules, self.wish, &method, request.url.as_str(), &request.headers);
+        let exchange = Exchange::new(&self.settings.rules, self.wish, &method, request.url.as_str(), &request.headers)
+            .authorized(matches!(request.auth(), Some(Auth::Digest { .. })));
         match exchange.first() {
             First::Refuse => return self.refuse(&hop, &exchange).map(Some),
             First::Send(forward) => {

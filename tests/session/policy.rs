@@ -2,14 +2,14 @@
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, SystemTime},
 };
 
-use larder::{CacheStatus, ErrorKind, Expire, Staleness};
+use larder::{Backend, CacheStatus, CachedSession, ErrorKind, Expire, Staleness};
 
 use crate::{
     Place, over_all_backends,
@@ -239,6 +239,30 @@ fn stale_while_revalidate_serves_at_once(place: &Place) {
         session.cache().get(origin.url("/a")).unwrap().unwrap().0.bytes() == "new"
     });
     assert!(fresh);
+}
+
+#[test]
+fn refreshing_has_a_bounded_number_of_threads() {
+    let (gate, sent) = (Arc::new(Mutex::new(())), Arc::new(AtomicUsize::new(0)));
+    let (theirs, count) = (Arc::clone(&gate), Arc::clone(&sent));
+    let session = CachedSession::builder("cache")
+        .backend(Backend::Memory)
+        .expire_after(Duration::ZERO)
+        .stale_while_revalidate(true)
+        .transport(move |_: &http::Request<bytes::Bytes>| {
+            count.fetch_add(1, Ordering::SeqCst);
+            drop(theirs.lock().unwrap());
+            Ok(http::Response::new(b"x".to_vec()))
+        })
+        .build()
+        .unwrap();
+    let get = |n: usize| session.get(format!("http://x.org/{n}")).send().unwrap();
+    (0..50).for_each(|n| drop(get(n)));
+    let closed = gate.lock().unwrap();
+    assert!((0..50).all(|n| get(n).from_cache()));
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(sent.load(Ordering::SeqCst), 50 + 32);
+    drop(closed);
 }
 
 fn a_request_asks_for_freshness_by_its_cache_control(place: &Place) {
