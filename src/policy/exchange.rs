@@ -298,6 +298,11 @@ impl<'a> Exchange<'a> {
         if allowed { self.keep(status, facts, now, delay) } else { Keep::Pass }
     }
 
+    /// Whether what was stored must not be any more, by the headers that its origin has sent since.
+    pub(crate) fn is_forbidden(&self, status: u16, facts: &Facts) -> bool {
+        self.by_rfc() && self.storing(status, facts).storable() == Storable::No
+    }
+
     /// When a response with these headers expires; `None` is never.
     pub(crate) fn expires(&self, status: u16, facts: &Facts, now: SystemTime, delay: Duration) -> Option<SystemTime> {
         if !self.rules.cache_control {
@@ -395,8 +400,7 @@ impl<'a> Exchange<'a> {
         if matches!(status, 412 | 416) && validate::asks_for_less(self.headers) {
             return false;
         }
-        let storing = Storing { shared: self.rules.shared, authorized: self.authorized, status, facts };
-        match storing.storable() {
+        match self.storing(status, facts).storable() {
             Storable::Yes => true,
             Storable::No => false,
             Storable::Unsaid => {
@@ -404,6 +408,10 @@ impl<'a> Exchange<'a> {
                 self.rules.codes.as_ref().map_or_else(by_default, |codes| redirect || codes.contains(&status))
             }
         }
+    }
+
+    fn storing<'f>(&self, status: u16, facts: &'f Facts) -> Storing<'f> {
+        Storing { shared: self.rules.shared, authorized: self.authorized, status, facts }
     }
 
     fn keep(&self, status: u16, facts: &Facts, now: SystemTime, delay: Duration) -> Keep {

@@ -162,7 +162,9 @@ impl Course<'_> {
         let old = StoredResponse::clone(part.response());
         let response = StoredResponse { headers, ..old }.with_expires(expires).with_validated(asked_at);
         let nothing_new = !exchange.by_rfc() && unchanged && response.expires == part.expires;
-        if !self.settings.read_only && !nothing_new {
+        if !self.settings.read_only && exchange.is_forbidden(part.status.as_u16(), &facts) {
+            self.tolerate(self.session.cache().condemn(part.key, part.version))?;
+        } else if !self.settings.read_only && !nothing_new {
             // What is stored has its body where it is; only the head is written.
             self.tolerate(self.session.cache().confirm(part, &response, &self.marks))?;
         }
