@@ -101,8 +101,21 @@ impl Asked {
 
     /// Makes the values of these headers part of the key.
     pub(crate) fn match_headers(&mut self, names: &[HeaderName]) {
-        let matched = matched(names, &self.headers);
-        self.identity.name = Some(digest(&[SCHEME, b"headers", &self.identity.base(), &matched]));
+        self.identity.name = Some(self.by_headers(&self.identity, names));
+    }
+
+    fn by_headers(&self, identity: &Identity, names: &[HeaderName]) -> [u8; 32] {
+        digest(&[SCHEME, b"headers", &identity.base(), &matched(names, &self.headers)])
+    }
+
+    /// What a GET of the same would be; these are the names of the headers that are part of its key.
+    pub(crate) fn as_get(&self, names: &[HeaderName]) -> Identity {
+        let mut get = Identity { method: "GET".to_owned(), ..self.identity.clone() };
+        if !names.is_empty() {
+            get.name = None;
+            get.name = Some(self.by_headers(&get, names));
+        }
+        get
     }
 
     /// Makes a key of requests-cache the key. The body is kept to be stored if `keep_body`: redacted, and normalised as

@@ -223,7 +223,8 @@ impl<'a> Course<'a> {
     fn find(&mut self, hop: &mut Hop<'_>, exchange: &Exchange<'_>) -> Result<Lookup> {
         let mut found = Lookup::Nothing;
         if hop.cached && exchange.is_head() {
-            let get = Identity { method: "GET".to_owned(), ..hop.asked.identity.clone() };
+            let by_others = self.settings.key_fn.is_some() || hop.asked.identity.is_foreign();
+            let get = hop.asked.as_get(if by_others { &[] } else { &self.settings.match_headers });
             found = self.look_up(hop, &get, exchange)?;
             hop.get = match &found {
                 Lookup::Found(chain) if chain.hops.is_empty() => Some(chain.response.clone()),

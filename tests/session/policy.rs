@@ -19,6 +19,7 @@ use crate::{
 over_all_backends!(
     urls_have_their_own_expiry,
     chosen_headers_are_part_of_the_key,
+    a_head_is_answered_by_the_get_with_its_chosen_headers,
     ignored_parameters_do_not_count,
     an_ignored_credential_is_shared,
     what_varies_by_an_ignored_header_is_not_stored,
@@ -91,6 +92,17 @@ fn chosen_headers_are_part_of_the_key(place: &Place) {
     assert!(session.cache().delete_url(origin.url("/a")).unwrap());
     assert!(session.cache().is_empty().unwrap());
     assert!(place.builder().match_headers(["no header"]).build().is_err());
+}
+
+/// The key of a HEAD is that of a GET apart from the method, with chosen headers too.
+fn a_head_is_answered_by_the_get_with_its_chosen_headers(place: &Place) {
+    let origin = Origin::start();
+    origin.route("/a", Reply::ok("x").header("Cache-Control", "max-age=60"));
+    let session = place.builder().cache_control(true).match_headers(["X-User"]).build().unwrap();
+    session.get(origin.url("/a")).header("X-User", "1").send().unwrap();
+    for (user, from_cache) in [("1", true), ("2", false)] {
+        assert_eq!(session.head(origin.url("/a")).header("X-User", user).send().unwrap().from_cache(), from_cache);
+    }
 }
 
 fn ignored_parameters_do_not_count(place: &Place) {
