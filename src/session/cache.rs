@@ -408,7 +408,8 @@ impl Cache {
         Ok((root, mark))
     }
 
-    /// Deletes a response whose body turned out to be unreadable, unless it has been written since; if it cannot be
+    /// Deletes a response that is of no use any more, unless it has been written since: its body turned out to be unreadable,
+    /// or its origin has taken back that it may be stored. If it cannot be
     /// deleted, this handle and its clones remember it.
     pub(crate) fn condemn(&self, key: Key, version: Version) -> Result<()> {
         const REMEMBERED_MAX: usize = 1024;

@@ -93,7 +93,8 @@ impl CachedSessionBuilder {
     /// Serves what has expired at once, and asks the origin in the background: `true`, or for so long after the expiry.
     /// Off unless set.
     ///
-    /// There is one such request at a time for each response. One that is under way when the program ends is dropped, and
+    /// There is one such request at a time for each response, and 32 for the session; what is stale beyond that waits for
+    /// a later request. One that is under way when the program ends is dropped, and
     /// a failure goes unnoticed: the next request finds what is stored as stale as before.
     pub fn stale_while_revalidate(mut self, stale: impl Into<Staleness>) -> Self {
         self.settings.rules.stale_while_revalidate = stale.into();
