@@ -51,7 +51,6 @@ impl CachedSession {
         let mut request = Request { method: parts.method, url, headers: Arc::new(parts.headers), body, extra: None };
         take_userinfo(&mut request);
         let options = Options { redirects: Some(REDIRECTS_MAX), decode: Some(false), ..Options::default() };
-        let stream = Course::through(self, &options, transport).run_stream(request)?;
-        stream.hooked(|response| self.hooked(response, &options))
+        self.run_course(request, &options, Course::through(self, &options, transport))
     }
 }

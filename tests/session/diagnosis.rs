@@ -138,10 +138,15 @@ mod events {
             request().send_stream().unwrap().text().unwrap();
             let refused = session.get("http://me:sesame-5@127.0.0.1:1/?api_key=sesame-6").send();
             refused.unwrap_err();
+            // Through an agent as well.
+            let agent: ureq::Agent =
+                ureq::Agent::config_builder().middleware(larder::middleware(session.clone())).build().into();
+            let url = origin.url("/a?access_token=sesame-7&q=3").replace("http://", "http://me:sesame-8@");
+            agent.get(url).call().unwrap();
         });
         let lines = lines.0.lock().unwrap().clone();
         let about = |part: &str| lines.iter().filter(|line| line.contains(part)).count();
-        assert_eq!((about("verdict=\"miss\""), about("verdict=\"hit\""), about("failed")), (1, 1, 1), "{lines:#?}");
+        assert_eq!((about("verdict=\"miss\""), about("verdict=\"hit\""), about("failed")), (2, 1, 1), "{lines:#?}");
         for part in
             ["method=\"GET\"", "q=2", "REDACTED", "reason=fwd=uri-miss", "key=\"72", "elapsed_us=", "status=200"]
         {
