@@ -118,9 +118,11 @@ impl Shared {
         }
     }
 
-    /// Writes a slot if much was synced since the last one. The caller holds the writer lock.
+    /// Writes a slot if much was synced since the last one. The caller holds the writer lock. Who makes an index at the
+    /// moment writes one in the end, and could not without another sync if this came between.
     pub(super) fn write_due_slot(&self, generation: &Generation) {
-        if generation.synced() >= generation.slots().synced() + self.env.slot_every_bytes {
+        let due = generation.synced() >= generation.slots().synced() + self.env.slot_every_bytes;
+        if due && !generation.checkpointing.is_taken() {
             // A slot is a hint: without it a later damage near the end would be taken for a torn tail.
             let _ = self.note_synced(generation);
         }
