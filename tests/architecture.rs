@@ -21,7 +21,6 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("dict", &["error", "log"]),
     ("entry", &["error"]),
     ("policy", &["error", "entry"]),
-    ("fuzz", &["entry"]),
     ("store", &["error", "log", "dict", "entry"]),
     ("replay", &["error", "entry", "policy", "store"]),
     ("session", &["error", "log", "dict", "entry", "policy", "store", "replay"]),

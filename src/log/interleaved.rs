@@ -2,7 +2,8 @@
 
 use super::{
     Options,
-    watched::{Call, Watched},
+    sim::Call,
+    watched::{Told, Watched},
 };
 use crate::ErrorKind;
 use std::{
@@ -23,10 +24,10 @@ struct Hooked {
 }
 
 impl Hooked {
-    fn told(&self, call: Call) {
-        match call {
-            Call::Renamed => self.renamed.store(true, Ordering::Release),
-            Call::Write { .. } if self.renamed.load(Ordering::Acquire) => {
+    fn told(&self, told: Told) {
+        match told {
+            Told::After(Call::Rename) => self.renamed.store(true, Ordering::Release),
+            Told::Before(Call::Write { .. }) if self.renamed.load(Ordering::Acquire) => {
                 let hook = self.hook.lock().unwrap().take();
                 if let Some(hook) = hook {
                     hook();
