@@ -128,3 +128,32 @@ fn keys_are_those_of_python() {
     assert_eq!(text.lines().count(), 500);
     assert!(wrong.is_empty(), "{} of 500 differ:\n{}", wrong.len(), wrong.join("\n"));
 }
+
+/// Computed by requests-cache 1.3.3.
+#[test]
+fn variants_have_the_keys_that_python_looks_for() {
+    let names = ["accept-language", "cookie", "x-kind"].map(HeaderName::from_static);
+    let of = |list: &[(&'static str, &'static str)]| -> HeaderMap {
+        list.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    };
+    let key = |headers: &HeaderMap, matched: &[&str]| {
+        let match_headers = matched.iter().map(|&name| name.to_owned()).collect();
+        let rules = KeyRules { match_headers, ..KeyRules::default() };
+        let keyed = Keyed { method: "GET", url: "http://x.org/v", headers, body: b"", verify: true };
+        hex(rules.variant_key(&names, &keyed).unwrap())
+    };
+    let both = of(&[("x-kind", "a"), ("accept-language", "fr, EN"), ("accept", "*/*"), ("cookie", "a=1")]);
+    assert_eq!(key(&both, &[]), "491f15718768f859");
+    assert_eq!(key(&both, &["X-Kind", "Accept"]), "4ef449b470b7cf66");
+    assert_eq!(key(&of(&[("accept-language", "de")]), &[]), "f6a409b4e62c5434");
+    assert_eq!(key(&of(&[]), &[]), "6f9600a4c3f0681a", "that of the request without any of them");
+
+    let rules = KeyRules::default();
+    let other = of(&[("x-kind", "a"), ("accept-language", "EN,fr"), ("cookie", "a=1")]);
+    assert!(rules.is_same_variant(&names, &both, &other));
+    assert!(!rules.is_same_variant(&names, &both, &of(&[("x-kind", "a"), ("accept-language", "en")])));
+    // An ignored header tells nothing, so that whoever sends it has to ask.
+    let token = of(&[("authorization", "REDACTED")]);
+    assert!(!rules.is_same_variant(&[header::AUTHORIZATION], &token, &token));
+    assert!(rules.is_same_variant(&[header::AUTHORIZATION], &of(&[]), &of(&[])));
+}

@@ -87,7 +87,8 @@ impl Decoded {
         Some(decoded)
     }
 
-    /// Whether a request with these headers gets it, where no key of a variant has told: that is so with the keys of others.
+    /// Whether a request with these headers gets it. The key of a variant does not tell where a 304 has changed by what the
+    /// response varies, and the keys of others never do.
     fn is_for(&self, headers: &HeaderMap, rules: Option<&KeyRules>) -> bool {
         let (names, stored) = (self.facts.vary.names(), &self.response.request.headers);
         if names.is_empty() {
@@ -265,7 +266,7 @@ impl Cache {
             };
             let (version, is_alias) = (entry.version, target.is_some());
             let rules = self.foreign_keys();
-            if variant.is_none() && headers.is_some_and(|headers| !decoded.is_for(headers, rules)) {
+            if headers.is_some_and(|headers| !decoded.is_for(headers, rules)) {
                 return Ok(Lookup::OtherVariant(decoded.facts.vary.names().to_vec()));
             }
             let part = Part { key: chosen, version, is_alias, decoded, invalid: false };
