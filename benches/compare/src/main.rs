@@ -83,6 +83,12 @@ fn run(args: &Args) -> Result<()> {
 
 fn compare(args: &Args, folder: &Path) -> Result<()> {
     let origin = Origin::start(PAGES)?;
+    if let Some((store, policy)) = args.profile {
+        let mut case = Case { line: 0, policy, client: larder::open(store, policy, folder, &origin)?, hits: HITS };
+        warm(&mut case, &origin)?;
+        println!("{:?} for {} hits", case.client.hits(0, args.rounds * HITS)?, args.rounds * HITS);
+        return Ok(());
+    }
     let (mut lines, mut cases) = open(args, folder, &origin)?;
     for case in &mut cases {
         warm(case, &origin).map_err(|err| format!("{}: {err}", lines[case.line].name))?;
