@@ -158,14 +158,14 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)?;
-        if let Some(path) = &self.0.path {
+        if let Some(path) = self.0.path.as_ref().filter(|path| !path.as_os_str().is_empty()) {
             write!(f, " ({}", path.display())?;
             if let Some(offset) = self.0.offset {
                 write!(f, ", offset {offset}")?;
             }
             f.write_str(")")?;
         }
-        if let Some(url) = &self.0.url {
+        if let Some(url) = self.0.url.as_ref().filter(|url| !url.is_empty()) {
             write!(f, " ({url})")?;
         }
         Ok(())
@@ -194,6 +194,7 @@ mod tests {
         let error = Error::new(ErrorKind::Damaged, "checksum fails; run `repair`").with_path("a.larder").with_offset(7);
         assert_eq!(error.to_string(), "checksum fails; run `repair` (a.larder, offset 7)");
         assert_eq!(format!("{error:?}"), "Damaged: checksum fails; run `repair` (a.larder, offset 7)");
+        assert_eq!(Error::new(ErrorKind::Io, "no name").with_path("").with_url("").to_string(), "no name");
     }
 
     #[test]

@@ -75,6 +75,7 @@ pub fn install_cache(settings: impl Into<CachedSessionBuilder>) -> Result<()> {
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "session_factory")]
 pub fn install_cache_with(factory: impl Fn() -> CachedSession + Send + Sync + 'static) {
     *INSTALLED.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(factory));
 }
@@ -120,6 +121,7 @@ pub fn enabled(settings: impl Into<CachedSessionBuilder>) -> Result<CacheGuard> 
 
 /// The cache that requests of this thread use now; `None` if they use none.
 #[must_use]
+#[doc(alias = "get_cache")]
 pub fn cache() -> Option<Cache> {
     session().map(|session| session.cache().clone())
 }

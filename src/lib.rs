@@ -27,6 +27,25 @@
 //!   an agent of ureq that exists already.
 //! * [`log::Log`] is the engine alone, a durable key-value log in one file.
 //!
+//! # Coming from requests-cache
+//!
+//! What goes by another name here:
+//!
+//! | there | here |
+//! |---|---|
+//! | `CachedSession(name, backend, **options)` | [`CachedSession::builder`], one call for each option |
+//! | `connection=` of a backend | [`Backend::custom`] of a [`DictStore`](store::DictStore) made with it |
+//! | `params=`, `data=`, `files=` | [`query`](RequestBuilder::query) or [`params`](RequestBuilder::params), [`body`](RequestBuilder::body) or [`form`](RequestBuilder::form), [`multipart`](RequestBuilder::multipart) |
+//! | `auth=` | [`basic_auth`](RequestBuilder::basic_auth), [`bearer_auth`](RequestBuilder::bearer_auth), [`digest_auth`](RequestBuilder::digest_auth), or [`auth`](RequestBuilder::auth) with a function |
+//! | `allow_redirects=False`, `cert=`, `hooks=`, `stream=True` | [`redirects(0)`](RequestBuilder::redirects), [`client_cert`](RequestBuilder::client_cert), [`on_response`](RequestBuilder::on_response), [`send_stream`](RequestBuilder::send_stream) |
+//! | `session_factory=` of `install_cache` | [`install_cache_with`] |
+//! | `get_cache()` | [`cache`] |
+//! | `save_response`, `add_key_mapping` | [`save`](Cache::save), [`alias`](Cache::alias) |
+//! | `get_response_and_time`, `has_key`, `has_url` | [`get`](Cache::get), [`contains`](Cache::contains), [`contains_url`](Cache::contains_url) |
+//! | `BaseCache` with `responses` and `keys_map` of one's own | [`DictStore::new`](store::DictStore::new) |
+//! | `DbDict`, `MongoDict`, `RedisDict` | `SqliteDict`, `MongoDict`, `RedisDict` in [`dict`] |
+//! | `DbPickleDict`, `MongoPickleDict` | [`Typed`](dict::Typed) over them |
+//!
 //! # What differs from requests-cache
 //!
 //! Settings have the names and the meaning that they have there (1.3), but for what is listed here.

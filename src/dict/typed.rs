@@ -24,6 +24,7 @@ const DECODED_MAX: usize = 1 << 30;
 /// assert_eq!(squares.len()?, 1);
 /// # Ok::<(), larder::Error>(())
 /// ```
+#[doc(alias("DbPickleDict", "MongoPickleDict", "SQLitePickleDict"))]
 pub struct Typed<K, V, D = Arc<dyn Dict>> {
     dict: D,
     types: PhantomData<fn(K) -> V>,

@@ -43,11 +43,13 @@ impl Slot {
 impl Shared {
     /// Does what is due. A thread calls this in production, a simulation when it pleases.
     pub(super) fn tick(&self) -> Result<()> {
+        // An index makes all that it covers durable, so that nothing is left to sync where one is due.
+        let indexed = self.checkpoint_if_due();
         let generation = self.generation();
         if generation.sync_is_due(self.env.clock.monotonic()) {
             generation.wait_until_synced(generation.seen(), &*self.env.disk, &self.path)?;
         }
-        self.checkpoint_if_due()?;
+        indexed?;
         self.compact_if_due()
     }
 
@@ -116,9 +118,11 @@ impl Shared {
         }
     }
 
-    /// Writes a slot if much was synced since the last one. The caller holds the writer lock.
+    /// Writes a slot if much was synced since the last one. The caller holds the writer lock. Who makes an index at the
+    /// moment writes one in the end, and could not without another sync if this came between.
     pub(super) fn write_due_slot(&self, generation: &Generation) {
-        if generation.synced() >= generation.slots().synced() + self.env.slot_every_bytes {
+        let due = generation.synced() >= generation.slots().synced() + self.env.slot_every_bytes;
+        if due && !generation.checkpointing.is_taken() {
             // A slot is a hint: without it a later damage near the end would be taken for a torn tail.
             let _ = self.note_synced(generation);
         }
@@ -146,12 +150,19 @@ impl Shared {
         generation.check_poison()?;
         // Others may have written slots since this process read them; theirs must not be the one that is overwritten.
         let mut slots = generation.reread_slots();
-        let end = generation.seen();
+        let mut end = generation.seen();
         if slots.synced() >= end && index.is_none() {
             return Ok(());
         }
-        // This sync also settles the slot that was written last, so that no crash can hit both.
-        if !planted(Bug::SlotAhead) && !planted(Bug::IndexUnsynced) {
+        let (synced, settled) = generation.settled();
+        let settled = slots.seq() == settled || planted(Bug::SlotsUnsettled);
+        if planted(Bug::SlotAhead) || planted(Bug::IndexUnsynced) {
+            // Whatever is on the medium.
+        } else if settled && index.as_ref().is_some_and(|index| index.offset + index.len <= synced) {
+            // The sync that brought the index there has settled the last slot too: nobody need wait for another.
+            end = synced.max(slots.synced());
+        } else {
+            // This sync also settles the slot that was written last, so that no crash can hit both.
             let synced = generation.file.sync_data();
             synced.map_err(|error| {
                 let error = sync_failed("sync the cache file", &self.path, error);

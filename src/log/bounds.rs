@@ -2,7 +2,8 @@
 
 use super::{
     Change, Log, Options, Times, Write as Op,
-    watched::{Call, Watched},
+    sim::Call,
+    watched::{Told, Watched},
 };
 use crate::ErrorKind;
 use std::{
@@ -41,11 +42,11 @@ impl Gauge {
 }
 
 /// A log on a disk that is gauged.
-fn gauged(path: &Path, options: &Options, told: impl Fn(Call, &Gauge) + Send + Sync + 'static) -> (Log, Arc<Gauge>) {
+fn gauged(path: &Path, options: &Options, tell: impl Fn(Told, &Gauge) + Send + Sync + 'static) -> (Log, Arc<Gauge>) {
     let gauge = Arc::new(Gauge::default());
     let watched = Arc::clone(&gauge);
-    let disk = Watched::new(move |call| {
-        told(call, &watched);
+    let disk = Watched::new(move |told| {
+        tell(told, &watched);
         Ok(())
     });
     (disk.open(path, options), gauge)
@@ -60,9 +61,9 @@ fn body(len: usize, seed: u8) -> Vec<u8> {
 fn no_write_holds_the_lock_for_more_than_8_mib() {
     let folder = tempfile::tempdir().unwrap();
     let (log, held) =
-        gauged(&folder.path().join("c.larder"), &Options::new().fast_save(true), |call, held| match call {
-            Call::Write { len, .. } => held.add(len),
-            Call::Locked | Call::Unlocked => held.reset(),
+        gauged(&folder.path().join("c.larder"), &Options::new().fast_save(true), |told, held| match told {
+            Told::Before(Call::Write { len, .. }) => held.add(len),
+            Told::After(Call::Lock | Call::Unlock) => held.reset(),
             _ => {}
         });
     let whole = body(30 * MIB, 3);
@@ -106,12 +107,12 @@ fn a_long_update_gives_way_to_a_write_that_came_between_and_to_no_compaction() {
     let path = folder.path().join("c.larder");
     let whole = body(9 * MIB, 3);
     for compacts in [false, true] {
-        let other = Watched::new(|_| Ok(())).open(&path, &Options::new());
+        let other = Watched::unwatched().open(&path, &Options::new());
         let armed = Arc::new(AtomicBool::new(false));
         let fire = Arc::clone(&armed);
         // The first time that the update gives the lock back is after its closure has run.
-        let disk = Watched::new(move |call| {
-            if call == Call::Unlocked && fire.swap(false, Ordering::AcqRel) {
+        let disk = Watched::new(move |told| {
+            if told == Told::After(Call::Unlock) && fire.swap(false, Ordering::AcqRel) {
                 if compacts { other.compact().unwrap() } else { other.put("key", "between").unwrap() }
             }
             Ok(())
@@ -167,8 +168,8 @@ fn a_read_that_is_interrupted_for_ever_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let interrupts = Arc::new(AtomicU64::new(0));
     let left = Arc::clone(&interrupts);
-    let disk = Watched::new(move |call| {
-        let interrupted = matches!(call, Call::Read { .. }) && left.load(Ordering::Relaxed) > 0;
+    let disk = Watched::new(move |told| {
+        let interrupted = matches!(told, Told::Before(Call::Read { .. })) && left.load(Ordering::Relaxed) > 0;
         if interrupted {
             left.fetch_sub(1, Ordering::Relaxed);
             return Err(io::ErrorKind::Interrupted.into());
@@ -190,9 +191,9 @@ fn a_read_that_is_interrupted_for_ever_is_an_error() {
 fn a_stream_leaves_no_more_than_64_mib_unsynced_without_any_thread_in_the_background() {
     let folder = tempfile::tempdir().unwrap();
     let (log, unsynced) =
-        gauged(&folder.path().join("c.larder"), &Options::new().fast_save(true), |call, unsynced| match call {
-            Call::Write { len, .. } => unsynced.add(len),
-            Call::Sync => unsynced.reset(),
+        gauged(&folder.path().join("c.larder"), &Options::new().fast_save(true), |told, unsynced| match told {
+            Told::Before(Call::Write { len, .. }) => unsynced.add(len),
+            Told::Before(Call::Sync) => unsynced.reset(),
             _ => {}
         });
     let mut writer = log.writer("key", "").unwrap();
@@ -219,8 +220,8 @@ fn a_stream_does_not_go_on_unsynced_for_more_than_5_seconds() {
     let folder = tempfile::tempdir().unwrap();
     let (clock, syncs) = (Arc::new(Slow::default()), Arc::new(AtomicU64::new(0)));
     let count = Arc::clone(&syncs);
-    let disk = Watched::new(move |call| {
-        count.fetch_add(u64::from(call == Call::Sync), Ordering::Relaxed);
+    let disk = Watched::new(move |told| {
+        count.fetch_add(u64::from(told == Told::Before(Call::Sync)), Ordering::Relaxed);
         Ok(())
     });
     let env = super::env::Env { clock: clock.clone(), ..disk.env() };
@@ -237,8 +238,8 @@ fn a_stream_does_not_go_on_unsynced_for_more_than_5_seconds() {
 #[test]
 fn check_and_expect_hold_no_whole_body_in_memory() {
     let folder = tempfile::tempdir().unwrap();
-    let (log, longest) = gauged(&folder.path().join("c.larder"), &Options::new(), |call, longest| {
-        if let Call::Read { len, .. } = call {
+    let (log, longest) = gauged(&folder.path().join("c.larder"), &Options::new(), |told, longest| {
+        if let Told::Before(Call::Read { len, .. }) = told {
             longest.add(len);
             longest.reset();
         }
@@ -266,8 +267,8 @@ fn a_long_stream_is_no_reason_for_an_index_and_opening_passes_over_it() {
         writer.write_all(&body(MIB, n)).unwrap();
         assert!(!log.shared.checkpoint_is_due(&log.shared.generation()));
     }
-    let (read_only, read) = gauged(&path, &Options::new().read_only(true), |call, read| {
-        if let Call::Read { len, .. } = call {
+    let (read_only, read) = gauged(&path, &Options::new().read_only(true), |told, read| {
+        if let Told::Before(Call::Read { len, .. }) = told {
             read.add(len);
         }
     });
@@ -286,8 +287,10 @@ fn with_bad_sectors(path: &Path) -> (Log, Arc<AtomicU64>) {
     writer.close().unwrap();
     let bad = Arc::new(AtomicU64::new(u64::MAX));
     let at = Arc::clone(&bad);
-    let disk = Watched::new(move |call| match call {
-        Call::Read { offset, len } if (offset..offset + len as u64).contains(&at.load(Ordering::Relaxed)) => {
+    let disk = Watched::new(move |told| match told {
+        Told::Before(Call::Read { offset, len })
+            if (offset..offset + len as u64).contains(&at.load(Ordering::Relaxed)) =>
+        {
             Err(io::Error::other("a bad sector"))
         }
         _ => Ok(()),
@@ -309,7 +312,7 @@ fn an_unreadable_record_that_was_overwritten_elsewhere_costs_nothing() {
         let path = folder.path().join("c.larder");
         let (log, bad) = with_bad_sectors(&path);
         bad.store(place_of(&log, "key 5"), Ordering::Relaxed);
-        let other = Watched::new(|_| Ok(())).open(&path, &Options::new());
+        let other = Watched::unwatched().open(&path, &Options::new());
         let left = if change == "put" {
             other.put("key 5", "new").unwrap();
             2000

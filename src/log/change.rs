@@ -6,8 +6,10 @@ use super::{
     fields::crc32,
     generation::Generation,
     handle::Log,
+    layout::CODEC_RAW,
+    plant::{Bug, planted},
     read::{Read, Source, Want},
-    record::Extent,
+    record::{Extent, RecordHeader},
     view::Role,
 };
 use crate::{Error, ErrorKind, Result};
@@ -152,6 +154,9 @@ impl Log {
         }
         let draft = match &table {
             Some(table) if table.is_empty() => Draft::put(key, head, Payload::AsIs(&[]), times, own.header.aux())?,
+            Some(table) if planted(Bug::HeadForgetsCodec) => {
+                Draft::repointed(&RecordHeader { codec: CODEC_RAW, ..own.header }, key, head, table, times)?
+            }
             Some(table) => Draft::repointed(&own.header, key, head, table, times)?,
             None => Draft::alias(key, &own.body, head, times)?,
         };

@@ -52,14 +52,16 @@ impl IndexAt {
 }
 
 impl Shared {
-    /// Whether so much was appended since the last index that opening the file would take long.
+    /// Whether so much was appended since the last index that opening the file would take long. What nobody waits to be
+    /// durable gets its index with the background sync: each would make the disk write what the other just has.
     pub(super) fn checkpoint_is_due(&self, generation: &Generation) -> bool {
         let view = generation.view();
         let index_len = view.segment().map_or(0, |segment| segment.len());
         let due = view.tail_bytes() > self.env.checkpoints.tail_bytes_max.max(2 * index_len);
         let entries = view.entries();
         drop(view);
-        due && self.has_room_for(generation, entries * INDEX_SHARE)
+        due && !generation.sync_is_put_off(self.env.clock.monotonic())
+            && self.has_room_for(generation, entries * INDEX_SHARE)
     }
 
     /// Whether the log behind the last index is worth one when nobody is going to write any more.

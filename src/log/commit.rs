@@ -136,11 +136,20 @@ impl Generation {
 
     /// Whether the background sync is due.
     pub(super) fn sync_is_due(&self, now: Duration) -> bool {
+        self.background_sync(now) == Some(true)
+    }
+
+    /// Whether something waits for the background sync, and for a while yet.
+    pub(super) fn sync_is_put_off(&self, now: Duration) -> bool {
+        self.background_sync(now) == Some(false)
+    }
+
+    /// Whether the background sync is due; `None` if nothing waits for it.
+    fn background_sync(&self, now: Duration) -> Option<bool> {
         let state = self.sync_state();
-        let Some(since) = state.waiting_since else { return false };
-        state.failed.is_none()
-            && (now.saturating_sub(since) >= UNSYNCED_TIME_MAX
-                || self.seen().saturating_sub(state.synced) >= UNSYNCED_BYTES_MAX)
+        let since = state.waiting_since.filter(|_| state.failed.is_none())?;
+        let unsynced = self.seen().saturating_sub(state.synced);
+        Some(now.saturating_sub(since) >= UNSYNCED_TIME_MAX || unsynced >= UNSYNCED_BYTES_MAX)
     }
 
     /// Everything below is on the medium, as far as this process knows.

@@ -3,6 +3,8 @@
 //! The bulk is copied beside running writers; only the last piece is copied under the writer lock. Killed at any step,
 //! it leaves the old file whole and at most a dead `NAME.larder.new`.
 
+#[cfg(any(test, fuzzing))]
+use super::view::Sought;
 use super::{
     append::{Draft, Step},
     background::UNSYNCED,
@@ -90,10 +92,14 @@ impl Shared {
         if !planted(Bug::CompactUnsynced) {
             new.sync()?;
         }
+        #[cfg(any(test, fuzzing))]
+        {
+            // Before the process may die in what follows; without what was written again meanwhile.
+            let gone = evicted.iter().filter(|hash| !matches!(view.find(**hash), Sought::At(_)));
+            self.counters.evicted_hashes.lock().unwrap_or_else(PoisonError::into_inner).extend(gone);
+        }
         self.replace(&guard, new, header, slots, view)?;
         self.counters.evicted.fetch_add(evicted.len() as u64, Ordering::Relaxed);
-        #[cfg(test)]
-        self.counters.evicted_hashes.lock().unwrap_or_else(PoisonError::into_inner).extend(evicted);
         if let Some(usage) = &self.counters.usage {
             usage.forget();
         }

@@ -5,7 +5,7 @@ use super::{
     copy::Copier,
     disk::read_exact_at,
     fields::crc32,
-    layout::{CODEC_PIECES, EXTENT_LEN, FLAG_EXTENTS},
+    layout::{CODEC_PIECES, CODEC_RAW, EXTENT_LEN, FLAG_EXTENTS},
     plant::{Bug, planted},
     read::{Read, Want},
     record::{Extent, Kind, RecordHeader},
@@ -48,6 +48,9 @@ impl Copier<'_> {
         let mut header = read.header;
         header.flags &= !FLAG_EXTENTS;
         header.extent_count = 0;
+        if planted(Bug::CompactForgetsCodec) {
+            header.codec = CODEC_RAW;
+        }
         header.body_crc = crc32(&[&read.body]);
         let offset = header.body_part_at(self.position().offset);
         let moved = u64::from(header.kind == Kind::Put) * header.body_len >= self.pieces.shared_min;

@@ -338,7 +338,8 @@ impl Log {
     /// Writes an index of the log as it is now, so that opening it reads only what comes after.
     ///
     /// This happens by itself, in a thread of its own once more than 16 MiB and more than twice the size of the last
-    /// index were written, and when the log is closed after more than 1 MiB with more than 1,024 keys. The index takes
+    /// index were written (with `fast_save` along with its sync, after 64 MiB or 5 seconds), and when the log is closed
+    /// after more than 1 MiB with more than 1,024 keys. The index takes
     /// about 24 bytes for each entry; a compaction drops older ones. Everything written before is durable when this
     /// returns. A crash meanwhile leaves the file as it was, or with an index that is not used.
     ///

@@ -3,7 +3,8 @@
 use super::{
     Log, Options, Times,
     env::Env,
-    watched::{Call, Watched},
+    sim::Call,
+    watched::{Told, Watched},
 };
 use crate::ErrorKind;
 use std::{
@@ -127,7 +128,7 @@ fn a_file_that_ends_within_its_index_is_read_without_it() {
 
 /// A handle as of another process.
 fn elsewhere(path: &std::path::Path) -> Log {
-    Watched::new(|_| Ok(())).open(path, &Options::new())
+    Watched::unwatched().open(path, &Options::new())
 }
 
 #[test]
@@ -207,8 +208,12 @@ fn a_file_on_which_a_sync_has_failed_gets_no_index() {
     let path = folder.path().join("c.larder");
     let fails = Arc::new(AtomicBool::new(false));
     let now = Arc::clone(&fails);
-    let disk = Watched::new(move |call| {
-        if call == Call::Sync && now.load(Ordering::Relaxed) { Err(io::Error::other("no sync")) } else { Ok(()) }
+    let disk = Watched::new(move |told| {
+        if told == Told::Before(Call::Sync) && now.load(Ordering::Relaxed) {
+            Err(io::Error::other("no sync"))
+        } else {
+            Ok(())
+        }
     });
     let log = disk.open(&path, &Options::new());
     log.put("key", "value").unwrap();

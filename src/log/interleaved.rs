@@ -2,7 +2,8 @@
 
 use super::{
     Options,
-    watched::{Call, Watched},
+    sim::Call,
+    watched::{Told, Watched},
 };
 use crate::ErrorKind;
 use std::{
@@ -15,7 +16,7 @@ use std::{
 
 type Hook = Box<dyn FnOnce() + Send>;
 
-/// Runs a hook at the first write after the first rename over a file.
+/// Runs a hook at the first write after the first rename since it was set.
 #[derive(Default)]
 struct Hooked {
     renamed: AtomicBool,
@@ -23,10 +24,11 @@ struct Hooked {
 }
 
 impl Hooked {
-    fn told(&self, call: Call) {
-        match call {
-            Call::Renamed => self.renamed.store(true, Ordering::Release),
-            Call::Write { .. } if self.renamed.load(Ordering::Acquire) => {
+    fn told(&self, told: Told) {
+        match told {
+            // A new file is renamed into place, too, before there is a hook.
+            Told::After(Call::Rename) => self.renamed.store(self.hook.lock().unwrap().is_some(), Ordering::Release),
+            Told::Before(Call::Write { .. }) if self.renamed.load(Ordering::Acquire) => {
                 let hook = self.hook.lock().unwrap().take();
                 if let Some(hook) = hook {
                     hook();

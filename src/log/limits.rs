@@ -4,7 +4,8 @@ use super::{
     Clock, Log, Options, Times, Write as Op,
     bookkeeping::{BookRecord, Bookkeeping, Pruned},
     env::Env,
-    watched::{Call, Watched},
+    sim::Call,
+    watched::{Told, Watched},
 };
 use crate::ErrorKind;
 use std::{
@@ -23,12 +24,12 @@ const MAX: u64 = 4 * MIB;
 
 /// As of a process of its own, without a thread in the background: writers make room themselves.
 fn alone(path: &Path, options: &Options) -> Log {
-    Watched::new(|_| Ok(())).open(path, options)
+    Watched::unwatched().open(path, options)
 }
 
 /// The same with so little beyond the limit that it shows.
 fn tight(path: &Path, options: &Options) -> Log {
-    let env = Env { size_slack: 64 << 10, ..Watched::new(|_| Ok(())).env() };
+    let env = Env { size_slack: 64 << 10, ..Watched::unwatched().env() };
     Log::open_in(env, path, options).unwrap()
 }
 
@@ -152,7 +153,7 @@ fn what_one_process_has_read_another_keeps() {
     let wall = Arc::new(Wall::default());
     let options = options().clock(Arc::clone(&wall));
     let open = || {
-        let env = Env { clock: options.clock.clone(), ..Watched::new(|_| Ok(())).env() };
+        let env = Env { clock: options.clock.clone(), ..Watched::unwatched().env() };
         Log::open_in(env, &path, &options).unwrap()
     };
     let log = open();
@@ -254,8 +255,8 @@ fn books_forget_what_is_gone_and_take_back_what_returns_meanwhile() {
     let other: Arc<Mutex<Option<Log>>> = Arc::default();
     let (fire, writer) = (Arc::clone(&armed), Arc::clone(&other));
     // The first sync of a compaction comes between what it decides and the last look at what was written meanwhile.
-    let disk = Watched::new(move |call| {
-        if call == Call::Sync && fire.swap(false, Ordering::AcqRel) {
+    let disk = Watched::new(move |told| {
+        if told == Told::Before(Call::Sync) && fire.swap(false, Ordering::AcqRel) {
             let log = writer.lock().unwrap().take().unwrap();
             log.put("0", "again").unwrap();
         }

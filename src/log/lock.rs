@@ -54,6 +54,11 @@ impl Gate {
         true
     }
 
+    /// Whether somebody is inside.
+    pub(super) fn is_taken(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).taken
+    }
+
     pub(super) fn leave(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.taken = false;

@@ -10,7 +10,6 @@ use super::{
     env::Env,
     generation::{CaughtUp, Generation},
     header::FileHeader,
-    hooked::{Hook, HookedDisk},
     map::Map,
     plant::{Bug, plant},
     real_disk::RealDisk,
@@ -18,6 +17,7 @@ use super::{
     sim::{self, Call},
     sync::{AtomicBool, AtomicU64},
     walk::{Batch, Found, Position},
+    watched::{Told, Watched},
 };
 use crate::ErrorKind;
 use loom::thread;
@@ -159,17 +159,6 @@ fn append(generation: &Generation) -> u64 {
     end.offset
 }
 
-/// Counts syncs of the folder.
-#[derive(Default)]
-struct FolderSyncs(AtomicU64);
-
-impl Hook for FolderSyncs {
-    fn before(&self, call: Call, len: usize) -> usize {
-        self.0.fetch_add(u64::from(call == Call::SyncDir), Ordering::AcqRel);
-        len
-    }
-}
-
 #[test]
 fn nobody_is_told_of_a_sync_that_did_not_cover_what_he_wrote() {
     explore(3, group_commit);
@@ -234,13 +223,18 @@ fn nobody_is_told_before_the_folder_is_synced() {
     explore(3, || {
         let file = File::new(false);
         let generation = Arc::new(file.open());
-        let syncs = Arc::new(FolderSyncs::default());
-        let write = |generation: Arc<Generation>, syncs: Arc<FolderSyncs>| {
+        let syncs = Arc::new(AtomicU64::new(0));
+        let write = |generation: Arc<Generation>, syncs: Arc<AtomicU64>| {
             move || {
-                let disk = HookedDisk::new(sim::any_disk(), Arc::clone(&syncs));
+                let count = Arc::clone(&syncs);
+                let told = move |told| {
+                    count.fetch_add(u64::from(told == Told::Before(Call::SyncDir)), Ordering::AcqRel);
+                    Ok(())
+                };
+                let disk = Watched::over(sim::any_disk(), Arc::new(told));
                 let ticket = append(&generation);
                 generation.wait_until_synced(ticket, &disk, Path::new(PATH)).unwrap();
-                assert!(syncs.0.load(Ordering::Acquire) > 0);
+                assert!(syncs.load(Ordering::Acquire) > 0);
             }
         };
         let other = thread::spawn(write(Arc::clone(&generation), Arc::clone(&syncs)));

@@ -31,8 +31,6 @@ pub(crate) mod fuzz;
 mod generation;
 mod handle;
 mod header;
-#[cfg(test)]
-mod hooked;
 mod index;
 #[cfg(test)]
 mod indexed;

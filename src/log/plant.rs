@@ -68,6 +68,10 @@ pub(super) enum Bug {
     UsesIgnored,
     /// What makes room takes the bookkeeping of the layer above with it.
     EvictsBooks,
+    /// A compaction forgets how bodies are encoded.
+    CompactForgetsCodec,
+    /// A new head for a value forgets how its body is encoded.
+    HeadForgetsCodec,
     /// A new generation takes over the memory tier of the last one.
     TierInherited,
 }

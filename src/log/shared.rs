@@ -76,8 +76,8 @@ pub(super) struct Counters {
     /// Values that had to go since the file was as large as it may be.
     pub(super) evicted: AtomicU64,
     /// Which ones, for the simulation.
-    #[cfg(test)]
-    pub(super) evicted_hashes: Mutex<Vec<u128>>,
+    #[cfg(any(test, fuzzing))]
+    pub(super) evicted_hashes: Arc<Mutex<Vec<u128>>>,
     /// What was read, where there is a limit.
     pub(super) usage: Option<Usage>,
 }

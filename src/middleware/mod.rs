@@ -40,6 +40,9 @@ use one_call::{Called, OneCall};
 /// * What ureq has decoded (its features `gzip`, `brotli`, `charset`) is stored decoded, as it removes the headers that
 ///   say so.
 /// * Whether the agent verifies certificates cannot be seen here. One that does not should have a cache of its own.
+/// * Nor can what is added behind it to say who asks: by middlewares that stand behind this one, by the agent's own jar
+///   (ureq's feature `cookies`), by client certificates. Give each user a session with a
+///   [`partition`](crate::CachedSessionBuilder::partition) of its own then.
 /// * A failure of larder is [`ureq::Error::Other`] with a [`larder::Error`](crate::Error) in it.
 ///
 /// ```

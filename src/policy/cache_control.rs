@@ -203,23 +203,28 @@ fn elements_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<I
 }
 
 /// Splits at the commas outside of quoted strings; white space around each element goes.
+///
+/// A quote that is never closed is a byte like others, so that it does not swallow what follows. Behind it none is closed
+/// either (a quote there is one that its string escaped, and reads on as that did), so that nothing is looked at twice.
 pub(super) fn elements(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = Some(line);
+    let (mut rest, mut quotes_close) = (Some(line), true);
     std::iter::from_fn(move || {
         let text = rest?;
-        let end = end_of_element(text);
+        let end = end_of_element(text, &mut quotes_close);
         rest = text.get(end + 1..).filter(|_| end < text.len());
         Some(text[..end].trim_ascii())
     })
 }
 
-fn end_of_element(text: &[u8]) -> usize {
+fn end_of_element(text: &[u8], quotes_close: &mut bool) -> usize {
     let mut at = 0;
     while let Some(&byte) = text.get(at) {
         match byte {
             b',' => return at,
-            // A quote that is never closed is a byte like others, so that it does not swallow what follows.
-            b'"' => at = end_of_quoted(text, at + 1).unwrap_or(at) + 1,
+            b'"' if *quotes_close => match end_of_quoted(text, at + 1) {
+                Some(end) => at = end + 1,
+                None => *quotes_close = false,
+            },
             _ => at += 1,
         }
     }
@@ -242,6 +247,17 @@ fn end_of_quoted(text: &[u8], from: usize) -> Option<usize> {
 mod tests {
     use super::*;
     use http::HeaderValue;
+
+    #[test]
+    fn quotes_that_never_close_are_bytes_like_others_however_many_there_are() {
+        let split = |text: &'static [u8]| elements(text).collect::<Vec<_>>();
+        assert_eq!(split(br#"a="x, y", b"#), [&br#"a="x, y""#[..], b"b"]);
+        assert_eq!(split(br#"a="x\"y, b", c"#), [&br#"a="x\"y, b""#[..], b"c"]);
+        assert_eq!(split(br#"a="x\", b=\"y, c"#), [&br#"a="x\""#[..], br#"b=\"y"#, b"c"]);
+        // If each of them looked for its end, this would never come to one.
+        let hostile = [&b"\""[..], &br#"\","#.repeat(1_000_000)].concat();
+        assert_eq!(elements(&hostile).count(), 1_000_001);
+    }
 
     fn headers(lines: &[&[u8]]) -> HeaderMap {
         lines.iter().map(|line| (header::CACHE_CONTROL, HeaderValue::from_bytes(line).unwrap())).collect()

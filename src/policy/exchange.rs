@@ -178,6 +178,8 @@ pub(crate) struct Exchange<'a> {
     method: &'a str,
     headers: &'a HeaderMap,
     control: RequestControl,
+    /// Whether an `Authorization` is sent.
+    authorized: bool,
     /// What the caller has set for this request, URL or session.
     expire: Option<Expire>,
 }
@@ -188,7 +190,13 @@ impl<'a> Exchange<'a> {
         let control = RequestControl::of(headers);
         let control = if rules.cache_control { control.with_pragma(headers) } else { control };
         let expire = wish.expire.or_else(|| rules.urls.of(url)).or(rules.expire);
-        Self { rules, wish, method, headers, control, expire }
+        let authorized = headers.contains_key(header::AUTHORIZATION);
+        Self { rules, wish, method, headers, control, authorized, expire }
+    }
+
+    /// The same of a request that is given an `Authorization` only when it is sent, if that is so.
+    pub(crate) fn authorized(self, later: bool) -> Self {
+        Self { authorized: self.authorized || later, ..self }
     }
 
     pub(crate) fn first(&self) -> First {
@@ -290,6 +298,11 @@ impl<'a> Exchange<'a> {
         if allowed { self.keep(status, facts, now, delay) } else { Keep::Pass }
     }
 
+    /// Whether what was stored must not be any more, by the headers that its origin has sent since.
+    pub(crate) fn is_forbidden(&self, status: u16, facts: &Facts) -> bool {
+        self.by_rfc() && self.storing(status, facts).storable() == Storable::No
+    }
+
     /// When a response with these headers expires; `None` is never.
     pub(crate) fn expires(&self, status: u16, facts: &Facts, now: SystemTime, delay: Duration) -> Option<SystemTime> {
         if !self.rules.cache_control {
@@ -383,9 +396,11 @@ impl<'a> Exchange<'a> {
     }
 
     fn is_storable(&self, status: u16, facts: &Facts, redirect: bool) -> bool {
-        let authorized = self.headers.contains_key(header::AUTHORIZATION);
-        let storing = Storing { shared: self.rules.shared, authorized, status, facts };
-        match storing.storable() {
+        // They answer the conditions or the range of this request, which are not in the key.
+        if matches!(status, 412 | 416) && validate::asks_for_less(self.headers) {
+            return false;
+        }
+        match self.storing(status, facts).storable() {
             Storable::Yes => true,
             Storable::No => false,
             Storable::Unsaid => {
@@ -393,6 +408,10 @@ impl<'a> Exchange<'a> {
                 self.rules.codes.as_ref().map_or_else(by_default, |codes| redirect || codes.contains(&status))
             }
         }
+    }
+
+    fn storing<'f>(&self, status: u16, facts: &'f Facts) -> Storing<'f> {
+        Storing { shared: self.rules.shared, authorized: self.authorized, status, facts }
     }
 
     fn keep(&self, status: u16, facts: &Facts, now: SystemTime, delay: Duration) -> Keep {

@@ -101,12 +101,25 @@ impl Asked {
 
     /// Makes the values of these headers part of the key.
     pub(crate) fn match_headers(&mut self, names: &[HeaderName]) {
-        let matched = matched(names, &self.headers);
-        self.identity.name = Some(digest(&[SCHEME, b"headers", &self.identity.base(), &matched]));
+        self.identity.name = Some(self.by_headers(&self.identity, names));
+    }
+
+    fn by_headers(&self, identity: &Identity, names: &[HeaderName]) -> [u8; 32] {
+        digest(&[SCHEME, b"headers", &identity.base(), &matched(names, &self.headers)])
+    }
+
+    /// What a GET of the same would be; these are the names of the headers that are part of its key.
+    pub(crate) fn as_get(&self, names: &[HeaderName]) -> Identity {
+        let mut get = Identity { method: "GET".to_owned(), ..self.identity.clone() };
+        if !names.is_empty() {
+            get.name = None;
+            get.name = Some(self.by_headers(&get, names));
+        }
+        get
     }
 
     /// Makes a key of requests-cache the key. The body is kept to be stored if `keep_body`: redacted, and normalised as
-    /// there unless credentials are in it that nobody looks for there.
+    /// there unless credentials are in it that nobody looks for there; not at all if they cannot be looked for.
     pub(crate) fn foreign(&mut self, rules: &KeyRules, request: &Keyed<'_>, keep_body: bool) {
         self.identity.name = rules.key(request).map(|key| foreign(key, 0));
         if keep_body {
@@ -115,6 +128,8 @@ impl Asked {
             let redacted = normalize::body(content_type, request.body, &mut found);
             let body = match redacted {
                 Some(redacted) if !found.is_empty() => redacted.bytes,
+                // Not what its type says: whatever credentials are in it could not be found.
+                Some(raw) if raw.kind == "bytes" && normalize::is_looked_into(content_type) => return,
                 _ => rules.body(request.headers, request.body),
             };
             self.body = Some(Bytes::copy_from_slice(&body));
@@ -312,6 +327,23 @@ mod tests {
 
     fn get(url: &str) -> Identity {
         asked("GET", url, &[], "").identity
+    }
+
+    #[test]
+    fn a_body_in_which_no_credentials_can_be_found_is_not_kept() {
+        for (content_type, body, kept) in [
+            ("application/json", &br#"{"a":1}"#[..], true),
+            ("application/x-ndjson", b"{\"password\":\"s\"}\n{\"password\":\"t\"}", false),
+            ("application/x-www-form-urlencoded", b"user=\xfc&password=s", false),
+            ("multipart/form-data", b"password=s", false),
+            ("text/plain", b"text", true),
+        ] {
+            let headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static(content_type))]);
+            let mut asked = Asked::new("POST", "http://x.org/", &headers, body).unwrap();
+            let keyed = Keyed { method: "POST", url: "http://x.org/", headers: &headers, body, verify: true };
+            asked.foreign(&KeyRules::default(), &keyed, true);
+            assert_eq!(asked.body.is_some(), kept, "{content_type}");
+        }
     }
 
     /// Files depend on these; a change needs another scheme.

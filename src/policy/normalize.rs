@@ -77,6 +77,11 @@ pub(crate) fn body<'a>(content_type: Option<&[u8]>, body: &'a [u8], found: &mut 
     Some(Body { kind, bytes })
 }
 
+/// Whether credentials are looked for in bodies of this type.
+pub(crate) fn is_looked_into(content_type: Option<&[u8]>) -> bool {
+    kind(content_type.unwrap_or_default().trim_ascii()) != "bytes"
+}
+
 /// The normal form of a body without a type that holds credentials. A bare digest of it, in the file, would let anyone
 /// guess them at full speed. Without credentials nothing is gained by a guess at what it is.
 fn untyped(text: &str, found: &mut Credentials) -> Option<(&'static str, Vec<u8>)> {

@@ -109,19 +109,28 @@ pub(crate) fn pairs(text: &str, found: &mut Credentials) -> String {
 
 fn write_pairs(out: &mut String, text: &str, found: &mut Credentials) {
     // `;` separates for some servers, and `?` begins the parameters of a fragment such as `#/path?token=`.
+    let mut hidden = None;
     for piece in text.split_inclusive(['&', ';', '?']) {
         let end = piece.trim_end_matches(['&', ';', '?']).len();
         let (pair, separator) = piece.split_at(end);
         match pair.split_once('=') {
             Some((name, value)) if found.hides(&String::from_utf8_lossy(&form_decode(name))) => {
-                found.push(&squeeze(&String::from_utf8_lossy(&form_decode(name))), form_decode(value).into_owned());
+                let squeezed = squeeze(&String::from_utf8_lossy(&form_decode(name)));
+                found.push(&squeezed, form_decode(value).into_owned());
                 out.push_str(name);
                 out.push('=');
+                out.push_str(REDACTED);
+                hidden = Some(squeezed);
+            }
+            // To servers that separate by `&` alone it is more of the value.
+            None if !pair.is_empty() && hidden.is_some() => {
+                found.push(hidden.as_deref().unwrap_or_default(), form_decode(pair).into_owned());
                 out.push_str(REDACTED);
             }
             _ => out.push_str(pair),
         }
         out.push_str(separator);
+        hidden = hidden.filter(|_| separator != "&");
     }
 }
 
@@ -287,6 +296,9 @@ mod tests {
             ("http://x.org/?api_key=s&b=1", "http://x.org/?api_key=REDACTED&b=1", 1),
             ("http://x.org/?a=1&Api%5Fkey=s%26t", "http://x.org/?a=1&Api%5Fkey=REDACTED", 1),
             ("http://x.org/?a=1;token=s", "http://x.org/?a=1;token=REDACTED", 1),
+            ("http://x.org/?token=s;t&b;c", "http://x.org/?token=REDACTED;REDACTED&b;c", 2),
+            ("http://x.org/?token=s?t", "http://x.org/?token=REDACTED?REDACTED", 2),
+            ("http://x.org/?token=s;b=1", "http://x.org/?token=REDACTED;b=1", 1),
             ("http://x.org/?token", "http://x.org/?token", 0),
             ("http://x.org/?token=", "http://x.org/?token=REDACTED", 1),
             ("http://x.org/#access_token=s&x=1", "http://x.org/#access_token=REDACTED&x=1", 1),

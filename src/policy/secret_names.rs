@@ -8,18 +8,24 @@ const SECRET_ENDS: &[&str] = &[
     "apikey",
     "apikeys",
     "applicationkey",
+    "assertion",
     "authkey",
     "authorization",
     "credential",
     "credentials",
+    "masterkey",
+    "passcode",
     "passphrase",
     "passwd",
     "password",
     "privatekey",
     "secret",
     "secretkey",
+    "sessid",
     "sessionid",
+    "sessionkey",
     "signature",
+    "signingkey",
     "subscriptionkey",
     "token",
 ];
@@ -28,7 +34,7 @@ const SECRET_ENDS: &[&str] = &[
 ///
 /// `key`, `code`, `pat` and `appid` are not among them: far more often they say what is asked for than who asks.
 const SECRET_NAMES: &[&str] =
-    &["auth", "clientassertion", "codeverifier", "cookie", "jwt", "pwd", "sid", "sig", "xauth", "xfunctionskey"];
+    &["apisig", "auth", "codeverifier", "cookie", "jwt", "pass", "pwd", "sid", "sig", "xauth", "xfunctionskey"];
 
 /// Squeezed names that end like a credential and say which part of an answer is wanted. Two pages must not look like
 /// one request of two users. Counts such as `max_tokens` are plural and end like no credential.
@@ -104,6 +110,7 @@ mod tests {
     fn headers_of_many_services_are_secret() {
         for name in [
             "CF-Access-Client-Secret",
+            "Cf-Access-Jwt-Assertion",
             "Circle-Token",
             "DD-API-KEY",
             "DD-APPLICATION-KEY",
@@ -127,6 +134,7 @@ mod tests {
             "X-Goog-Signature",
             "X-MBX-APIKEY",
             "X-Octopus-ApiKey",
+            "X-Parse-Master-Key",
             "X-RapidAPI-Key",
             "X-Redmine-API-Key",
             "X-Secret",
@@ -145,6 +153,13 @@ mod tests {
     fn parameters_of_many_services_are_secret() {
         for name in [
             "$$app_token",
+            "PHPSESSID",
+            "api_sig",
+            "assertion",
+            "client_assertion",
+            "pass",
+            "passcode",
+            "session_key",
             "AWSAccessKeyId",
             "Signature",
             "api_secret",

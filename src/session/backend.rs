@@ -1,7 +1,7 @@
 //! Where a session keeps its responses: the choice by name, and the place of a file.
 
 use std::{
-    env, fmt, fs,
+    env, fmt, fs, mem,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     str::FromStr,
@@ -25,7 +25,7 @@ use crate::{
 /// ```
 /// use larder::Backend;
 ///
-/// assert_eq!("memory".parse::<Backend>()?.to_string(), "memory");
+/// assert_eq!("memory".parse::<Backend>()?, Backend::Memory);
 /// assert_eq!("sqlite:dir/cache.sqlite".parse::<Backend>()?.to_string(), "sqlite:dir/cache.sqlite");
 /// assert!("sqlite3".parse::<Backend>().unwrap_err().to_string().contains("log, memory, sqlite, redis, mongodb"));
 /// assert_eq!(serde_json::from_str::<Backend>("\"log\"")?.to_string(), "log");
@@ -103,6 +103,20 @@ impl fmt::Debug for Backend {
         }
     }
 }
+
+/// Stores of your own are equal if they are the same one.
+impl PartialEq for Backend {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::LogAt(a), Self::LogAt(b)) | (Self::SqliteAt(a), Self::SqliteAt(b)) => a == b,
+            (Self::RedisAt(a), Self::RedisAt(b)) | (Self::MongoAt(a), Self::MongoAt(b)) => a == b,
+            (Self::Custom(a), Self::Custom(b)) => Arc::ptr_eq(a, b),
+            _ => mem::discriminant(self) == mem::discriminant(other),
+        }
+    }
+}
+
+impl Eq for Backend {}
 
 impl FromStr for Backend {
     type Err = Error;
@@ -288,8 +302,12 @@ mod tests {
             assert_eq!(backend.to_string(), text);
             assert_eq!(serde_json::to_string(&backend).unwrap(), format!("\"{text}\""));
         }
-        assert!(matches!("LOG".parse(), Ok(Backend::Log)));
-        assert!(matches!("mongo".parse(), Ok(Backend::Mongo)));
+        assert_eq!("LOG".parse::<Backend>().unwrap(), Backend::Log);
+        assert_eq!("mongo".parse::<Backend>().unwrap(), Backend::Mongo);
+        assert_ne!("log:a".parse::<Backend>().unwrap(), Backend::LogAt("b".into()));
+        let custom = Backend::custom(crate::store::MemoryStore::new());
+        assert_eq!(custom, custom.clone());
+        assert_ne!(custom, Backend::custom(crate::store::MemoryStore::new()));
         for text in ["", "logg", "log:", "sqlite:", "redis:", "redis://", "redis:6379", "mongodb://", "http://x"] {
             let error = text.parse::<Backend>().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{text}");

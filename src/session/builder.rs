@@ -119,14 +119,14 @@ impl CachedSessionBuilder {
 
     /// The server of [`Backend::Redis`], such as `redis://127.0.0.1:6379/0`, which is where it is unless set. User and
     /// password may stand before the host. Several addresses, parted by commas behind `redis-cluster://`, are nodes of
-    /// a cluster (feature `redis-cluster`).
+    /// a cluster (feature `redis-cluster`). Needs the feature `redis`.
     pub fn redis_url(mut self, url: impl Into<String>) -> Self {
         self.servers.redis_url = Some(url.into());
         self
     }
 
     /// The server of [`Backend::Mongo`]: a connection string such as `mongodb://127.0.0.1:27017`, which is where it is
-    /// unless set.
+    /// unless set. Needs the feature `mongodb`.
     pub fn mongo_uri(mut self, uri: impl Into<String>) -> Self {
         self.servers.mongo_uri = Some(uri.into());
         self
@@ -389,6 +389,7 @@ impl CachedSessionBuilder {
             return Err(Error::new(ErrorKind::NotBuiltIn, message));
         }
         self.settings.delivery.check()?;
+        self.servers.check()?;
         let rules = &self.settings.rules;
         if self.settings.max_size.is_some() && !matches!(self.backend, Backend::Log | Backend::LogAt(_)) {
             let message = format!("max_size: the backend {} has no such limit; use Backend::Log", self.backend);

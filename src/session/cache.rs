@@ -173,6 +173,7 @@ impl Cache {
     ///
     /// # Errors
     /// Whatever keeps the store from answering.
+    #[doc(alias("get_response_and_time", "get_response"))]
     pub fn get(&self, key: impl AsRef<str>) -> Result<Option<(StoredResponse, SystemTime)>> {
         let chain = self.walk(self.resolve(key.as_ref()), None, usize::MAX, With::Body)?.found();
         Ok(chain.map(|chain| (StoredResponse::clone(&chain.response), chain.response.created_at())))
@@ -184,6 +185,7 @@ impl Cache {
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if the URL of its request is not one, and whatever the store says.
+    #[doc(alias = "save_response")]
     pub fn save(&self, response: &StoredResponse) -> Result<String> {
         let Some(rules) = &self.inner.foreign else {
             return self.save_chain(&[], response).map(Key::to_hex);
@@ -206,6 +208,7 @@ impl Cache {
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if nothing is stored under `to`, or if it leads to `new` itself.
+    #[doc(alias("add_key_mapping", "save_redirect"))]
     pub fn alias(&self, new: impl AsRef<str>, to: impl AsRef<str>) -> Result<()> {
         let (new, to) = (self.resolve(new.as_ref()), self.resolve(to.as_ref()));
         self.change(|plan| {
@@ -259,6 +262,7 @@ impl Cache {
     ///
     /// # Errors
     /// Whatever keeps the store from answering.
+    #[doc(alias = "has_key")]
     pub fn contains(&self, key: impl AsRef<str>) -> Result<bool> {
         self.plan().is_there(self.resolve(key.as_ref()))
     }
@@ -268,6 +272,7 @@ impl Cache {
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if it is not a URL, and whatever keeps the store from answering.
+    #[doc(alias = "has_url")]
     pub fn contains_url(&self, url: impl AsRef<str>) -> Result<bool> {
         let identity = self.get_of(url.as_ref())?;
         let mut plan = self.plan();
@@ -403,7 +408,8 @@ impl Cache {
         Ok((root, mark))
     }
 
-    /// Deletes a response whose body turned out to be unreadable, unless it has been written since; if it cannot be
+    /// Deletes a response that is of no use any more, unless it has been written since: its body turned out to be unreadable,
+    /// or its origin has taken back that it may be stored. If it cannot be
     /// deleted, this handle and its clones remember it.
     pub(crate) fn condemn(&self, key: Key, version: Version) -> Result<()> {
         const REMEMBERED_MAX: usize = 1024;

@@ -1,7 +1,7 @@
 //! What the environment says about networks (proxies, certificates, passwords), and what the user's settings of ureq do.
 //! Both are read once, when a session is built.
 
-use std::{env, path::PathBuf, sync::Arc};
+use std::{env, fmt, path::PathBuf, sync::Arc};
 
 use http::{
     HeaderValue,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{Error, Result};
 
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Environment {
     http: Option<String>,
     https: Option<String>,
@@ -27,6 +27,13 @@ pub(super) struct Environment {
     /// The file or folder of the certificates to trust.
     pub(super) certificates: Option<PathBuf>,
     pub(super) netrc: Option<Netrc>,
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Addresses of proxies have passwords in them.
+        f.debug_struct("Environment").field("certificates", &self.certificates).finish_non_exhaustive()
+    }
 }
 
 impl Environment {

@@ -162,7 +162,9 @@ impl Course<'_> {
         let old = StoredResponse::clone(part.response());
         let response = StoredResponse { headers, ..old }.with_expires(expires).with_validated(asked_at);
         let nothing_new = !exchange.by_rfc() && unchanged && response.expires == part.expires;
-        if !self.settings.read_only && !nothing_new {
+        if !self.settings.read_only && exchange.is_forbidden(part.status.as_u16(), &facts) {
+            self.tolerate(self.session.cache().condemn(part.key, part.version))?;
+        } else if !self.settings.read_only && !nothing_new {
             // What is stored has its body where it is; only the head is written.
             self.tolerate(self.session.cache().confirm(part, &response, &self.marks))?;
         }
@@ -212,7 +214,11 @@ impl Course<'_> {
             if self.history.len() >= self.limit {
                 return Err(self.too_many(hop.request));
             }
-            let next = redirect::next(hop.bare, status, location)?;
+            let mut next = redirect::next(hop.bare, status, location)?;
+            if self.follows_by_itself() {
+                // What it has taken along is not known, so that what comes of it belongs to whoever asked.
+                next.headers = Arc::clone(&hop.bare.headers);
+            }
             let keep = exchange.after_redirect(status, &came.facts, came.received, came.delay);
             let keep = self.unless_for_one(hop, &came.facts, keep);
             // Its body is of no interest, and may never come. Without one, its connection can be used again once the

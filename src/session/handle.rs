@@ -230,7 +230,11 @@ impl CachedSession {
 
     /// The answer to a request up to its body.
     pub(super) fn run_stream(&self, request: Request, options: &Options) -> Result<ResponseStream> {
-        let stream = traced(request, |request| Course::new(self, options).run_stream(request))?;
+        self.run_course(request, options, Course::new(self, options))
+    }
+
+    pub(super) fn run_course(&self, request: Request, options: &Options, course: Course<'_>) -> Result<ResponseStream> {
+        let stream = traced(request, |request| course.run_stream(request))?;
         trace::answered(stream.response());
         stream.hooked(|response| self.hooked(response, options))
     }

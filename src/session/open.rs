@@ -24,6 +24,22 @@ pub(super) struct Servers {
     pub(super) pool_size: Option<u32>,
 }
 
+impl Servers {
+    /// Fails with `NotBuiltIn` for a server that this build cannot ask.
+    pub(super) fn check(&self) -> Result<()> {
+        for (what, feature, asked, built_in) in [
+            ("redis_url", "redis", self.redis_url.is_some(), cfg!(feature = "redis")),
+            ("mongo_uri", "mongodb", self.mongo_uri.is_some(), cfg!(feature = "mongodb")),
+        ] {
+            if asked && !built_in {
+                let message = format!("{what}(..) needs the feature `{feature}`, which is not compiled in");
+                return Err(Error::new(ErrorKind::NotBuiltIn, message));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What a store is opened by.
 pub(super) struct Place<'a> {
     pub(super) name: &'a Path,
@@ -156,4 +172,21 @@ fn not_built_in(backend: &str) -> Error {
         "the backend {backend} is not part of this build; add the feature `{backend}` of larder, or use log or memory"
     );
     Error::new(ErrorKind::NotBuiltIn, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_need_their_feature() {
+        let redis = Servers { redis_url: Some("redis://h".to_owned()), ..Servers::default() };
+        let mongo = Servers { mongo_uri: Some("mongodb://h".to_owned()), ..Servers::default() };
+        for (servers, built_in) in
+            [(Servers::default(), true), (redis, cfg!(feature = "redis")), (mongo, cfg!(feature = "mongodb"))]
+        {
+            let error = servers.check().err().map(|error| error.kind());
+            assert_eq!(error, if built_in { None } else { Some(ErrorKind::NotBuiltIn) });
+        }
+    }
 }

@@ -9,12 +9,18 @@ use super::{
 };
 use crate::{entry::Key, policy::exchange::Refresh};
 
+/// Threads at a time. What is stale beyond that is refreshed by a later request.
+const AT_ONCE: usize = 32;
+
 impl CachedSession {
     /// Asks the origin in a thread of its own, unless one is at it for this key already. A failure is of no concern to
     /// anybody: the next request finds what is stored as stale as before.
     pub(super) fn refresh_behind(&self, request: Request, options: &Options, key: Key) {
-        if !self.refreshing().lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
-            return;
+        {
+            let mut refreshing = self.refreshing().lock().unwrap_or_else(PoisonError::into_inner);
+            if refreshing.len() >= AT_ONCE || !refreshing.insert(key) {
+                return;
+            }
         }
         let turn = Turn { session: self.clone(), key };
         let options = Options { refresh: Refresh::Validate, ..options.clone() };

@@ -58,6 +58,7 @@ impl Request {
     }
 
     /// The body; empty if there is none, or if it is read while it is sent, which makes it no part of a key.
+    #[doc(alias = "data")]
     pub fn body(&self) -> &Bytes {
         &self.body
     }
@@ -213,6 +214,7 @@ impl RequestBuilder {
     }
 
     /// Sets the body to a form with files (`multipart/form-data`), and `Content-Type` unless it is set; see [`Form`].
+    #[doc(alias = "files")]
     pub fn multipart(self, form: Form) -> Self {
         self.body(form)
     }
@@ -224,6 +226,7 @@ impl RequestBuilder {
     }
 
     /// Follows at most this many redirects instead of the session's number. With 0 the redirect itself is the answer.
+    #[doc(alias = "allow_redirects")]
     pub fn redirects(mut self, limit: usize) -> Self {
         self.options.redirects = Some(limit);
         self
@@ -272,6 +275,7 @@ impl RequestBuilder {
 
     /// Adds a hook that sees the answer after those of the session; see
     /// [`CachedSessionBuilder::on_response`](super::CachedSessionBuilder::on_response).
+    #[doc(alias = "hooks")]
     pub fn on_response(mut self, hook: impl Fn(Response) -> Result<Response> + Send + Sync + 'static) -> Self {
         self.options.on_response.add(hook);
         self
@@ -298,6 +302,7 @@ impl RequestBuilder {
     ///
     /// # Errors
     /// As [`send`](Self::send), but for what concerns the body: that is an error of reading it.
+    #[doc(alias = "stream")]
     pub fn send_stream(self) -> Result<ResponseStream> {
         let (session, request, options) = prepare(self)?;
         session.run_stream(request, &options)
@@ -335,7 +340,7 @@ impl RequestBuilder {
 fn prepare(builder: RequestBuilder) -> Result<(CachedSession, Request, Options)> {
     let RequestBuilder { session, method, url, query, headers, body, rare, options, error } = builder;
     if let Some(error) = error {
-        return Err(invalid(error));
+        return Err(invalid(error).with_url(shown(&url)));
     }
     let settings = session.settings();
     let mut url = parse_url(&url)?;
@@ -369,14 +374,18 @@ pub(super) fn from_http<B: Into<Body>>(request: http::Request<B>, settings: &Set
 }
 
 pub(super) fn parse_url(text: &str) -> Result<Url> {
-    let shown = || redact::url(text, &mut redact::Credentials::default());
     let url = Url::parse(text).map_err(|error| {
-        invalid(format!("the URL is not valid ({error}); it begins with http:// or https://")).with_url(shown())
+        invalid(format!("the URL is not valid ({error}); it begins with http:// or https://")).with_url(shown(text))
     })?;
     match url.scheme() {
         "http" | "https" => Ok(url),
-        _ => Err(invalid("only http:// and https:// can be asked").with_url(shown())),
+        _ => Err(invalid("only http:// and https:// can be asked").with_url(shown(text))),
     }
+}
+
+/// A URL as an error may show it, valid or not.
+fn shown(url: &str) -> String {
+    redact::url(url, &mut redact::Credentials::default())
 }
 
 /// Adds what every request carries unless it says otherwise, so that nothing is sent that is not shown, to a request that

@@ -4,6 +4,7 @@ use std::{io, time::Instant};
 
 use super::{
     CacheStatus, CachedSession, KeyScheme, Response, Serializer, Timeout, Transport,
+    auth::Auth,
     cache::{Chain, Lookup, Marks, Part, PartitionBy, Whose, With},
     delivery::Delivery,
     disabled,
@@ -191,7 +192,8 @@ impl<'a> Course<'a> {
             hop.asked.foreign(rules, &keyed, self.settings.serializer == Serializer::Json);
         }
         let method = hop.asked.identity.method.clone();
-        let exchange = Exchange::new(&self.settings.rules, self.wish, &method, request.url.as_str(), &request.headers);
+        let exchange = Exchange::new(&self.settings.rules, self.wish, &method, request.url.as_str(), &request.headers)
+            .authorized(matches!(request.auth(), Some(Auth::Digest { .. })));
         match exchange.first() {
             First::Refuse => return self.refuse(&hop, &exchange).map(Some),
             First::Send(forward) => {
@@ -221,7 +223,8 @@ impl<'a> Course<'a> {
     fn find(&mut self, hop: &mut Hop<'_>, exchange: &Exchange<'_>) -> Result<Lookup> {
         let mut found = Lookup::Nothing;
         if hop.cached && exchange.is_head() {
-            let get = Identity { method: "GET".to_owned(), ..hop.asked.identity.clone() };
+            let by_others = self.settings.key_fn.is_some() || hop.asked.identity.is_foreign();
+            let get = hop.asked.as_get(if by_others { &[] } else { &self.settings.match_headers });
             found = self.look_up(hop, &get, exchange)?;
             hop.get = match &found {
                 Lookup::Found(chain) if chain.hops.is_empty() => Some(chain.response.clone()),

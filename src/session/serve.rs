@@ -118,7 +118,7 @@ impl Course<'_> {
         let Some(source) = self.source(part) else { return Ok(None) };
         let shape = match self.shape(hop, exchange, part, source.len()) {
             None => return Ok(None),
-            Some(Shape::Whole) => return self.whole(hop, part, source),
+            Some(Shape::Whole) => return self.whole(hop, exchange, part, source, how),
             Some(shape) => shape,
         };
         let (stored, range) = head_of(part, self.reused_headers(part, how), &shape);
@@ -184,14 +184,25 @@ impl Course<'_> {
     }
 
     /// The whole of a stored response as the request wishes it; `None` if what is stored does not give it.
-    fn whole(&self, hop: &Hop<'_>, part: &Part, source: Body) -> Result<Option<Shaped>> {
+    fn whole(
+        &self,
+        hop: &Hop<'_>,
+        exchange: &Exchange<'_>,
+        part: &Part,
+        source: Body,
+        how: CacheStatus,
+    ) -> Result<Option<Shaped>> {
         let stored = part.response();
         match source {
             Body::Memory(_) => Ok(match self.as_wished(stored)? {
                 None => None,
                 Some(Cow::Borrowed(_)) => Some((Arc::clone(stored), None)),
                 Some(Cow::Owned(body)) => {
-                    Some((Arc::new(StoredResponse { body, ..StoredResponse::clone(stored) }), None))
+                    let mut decoded = StoredResponse { body, ..StoredResponse::clone(stored) };
+                    if exchange.by_rfc() {
+                        decoded.headers = self.reused_headers(part, how);
+                    }
+                    Some((Arc::new(decoded), None))
                 }
             }),
             Body::Reader(..) if !source::is_as_wished(stored, self.decode) => Ok(None),

@@ -33,10 +33,15 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// When a wait that begins now is over.
-    pub(super) fn next(self) -> Option<Instant> {
-        let read = self.read.and_then(|read| Instant::now().checked_add(read));
+    /// When a wait that begins at this time is over.
+    pub(super) fn after(self, now: Instant) -> Option<Instant> {
+        let read = self.read.and_then(|read| now.checked_add(read));
         self.deadline.into_iter().chain(read).min()
+    }
+
+    /// Whether a read by the other limits ends before a wait by these has to.
+    pub(super) fn outlast(self, other: Self, now: Instant) -> bool {
+        self.after(now).is_none_or(|limit| other.after(now).is_some_and(|end| end <= limit))
     }
 }
 

@@ -64,10 +64,12 @@ impl Spool {
         SpoolReader { spool, position: 0, limits, first: true }
     }
 
-    /// Joins at the beginning; `None` if that is not kept any more.
+    /// Joins at the beginning; `None` if that is not kept any more, or for a reader with less time than a read of the
+    /// connection may take: it could only wait until another reads on, and that need not be soon.
     pub(super) fn join(self: &Arc<Self>, limits: Limits) -> Option<SpoolReader> {
         let mut state = self.state();
-        if matches!(state.kept, Kept::Nothing) || matches!(state.end, Some(Err(_))) {
+        let in_time = state.end.is_some() || limits.outlast(state.limits, Instant::now());
+        if matches!(state.kept, Kept::Nothing) || matches!(state.end, Some(Err(_))) || !in_time {
             return None;
         }
         state.readers += 1;
@@ -91,7 +93,8 @@ impl SpoolReader {
         if buffer.is_empty() {
             return Ok((0, None));
         }
-        let limit = self.limits.next();
+        let now = Instant::now();
+        let limit = self.limits.after(now);
         let mut state = self.spool.state();
         let source = loop {
             if self.limits.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -107,7 +110,7 @@ impl SpoolReader {
                 Some(Err((kind, error))) => return Err(io::Error::new(*kind, error.duplicate())),
                 None => {}
             }
-            let may_fetch = self.may_fetch(&state, limit);
+            let may_fetch = self.first || self.limits.outlast(state.limits, now);
             if may_fetch && let Some(source) = state.source.take() {
                 break source;
             }
@@ -118,11 +121,6 @@ impl SpoolReader {
         };
         drop(state);
         self.fetch(source, buffer)
-    }
-
-    /// Whether a read of the connection ends before a wait of this reader has to.
-    fn may_fetch(&self, state: &State, limit: Option<Instant>) -> bool {
-        self.first || limit.is_none_or(|limit| state.limits.next().is_some_and(|end| end <= limit))
     }
 
     fn wait<'s>(&self, state: MutexGuard<'s, State>, limit: Option<Instant>) -> io::Result<MutexGuard<'s, State>> {

@@ -91,6 +91,8 @@ impl ResponseStream {
         request -> &StoredRequest;
         from_cache -> bool;
         cache_status -> CacheStatus;
+        /// On a miss it says `stored` once the body has been read to its end.
+        cache_status_field -> String;
         created_at -> SystemTime;
         expires_at -> Option<SystemTime>;
         is_expired -> bool;

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method};
 use super::{
     CachedSession, ResponseStream, Transport,
     delivery::Delivery,
-    request::{Options, Request, parse_url},
+    request::{Options, Request, parse_url, take_userinfo},
     send::Course,
 };
 use crate::{
@@ -48,9 +48,9 @@ impl CachedSession {
     ) -> Result<ResponseStream> {
         let (parts, body) = request.into_parts();
         let url = parse_url(&parts.uri.to_string())?;
-        let request = Request { method: parts.method, url, headers: Arc::new(parts.headers), body, extra: None };
+        let mut request = Request { method: parts.method, url, headers: Arc::new(parts.headers), body, extra: None };
+        take_userinfo(&mut request);
         let options = Options { redirects: Some(REDIRECTS_MAX), decode: Some(false), ..Options::default() };
-        let stream = Course::through(self, &options, transport).run_stream(request)?;
-        stream.hooked(|response| self.hooked(response, &options))
+        self.run_course(request, &options, Course::through(self, &options, transport))
     }
 }

@@ -155,5 +155,8 @@ fn a_mistake_in_the_settings_is_named() {
         assert!(ran.err.contains(word), "{text}: {}", ran.err);
     }
     assert_eq!(place.run(&["get", "http://x.org", "--config", "none.toml"]).code, 1);
+    fs::write(place.path("broken.toml"), "redirects = 1\n[headers]\nAuthorization = \"Bearer s3cret\n").unwrap();
+    let ran = place.run(&["get", "http://x.org", "--config", "broken.toml"]);
+    assert!(ran.code == 2 && ran.err.contains("line 3") && !ran.err.contains("s3cret"), "{}", ran.err);
     assert_eq!(origin.total_hits(), 0);
 }

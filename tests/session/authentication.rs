@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use http::{HeaderMap, HeaderValue};
@@ -23,6 +24,7 @@ over_all_backends!(
     a_function_makes_headers_that_nobody_stores,
     digest_answers_the_challenge_and_reuses_the_nonce,
     digest_users_get_their_own_answers_and_hits_send_nothing,
+    a_shared_cache_keeps_nothing_that_digest_users_got,
     no_authentication_leaves_its_host,
 );
 
@@ -138,6 +140,17 @@ fn digest_answers_the_challenge_and_reuses_the_nonce(place: &Place) {
         let wrong = session.get(origin.url("/private")).digest_auth("alice", "wrong").send().unwrap();
         assert_eq!(wrong.status().as_u16(), 401);
         assert!(origin.hits("/private") <= 9, "it is not tried for ever");
+    }
+}
+
+/// RFC 9111, 3.5: whoever says who asks, only later, has said so.
+fn a_shared_cache_keeps_nothing_that_digest_users_got(place: &Place) {
+    let (origin, _) = digest_origin(Some("auth"), 100);
+    let builder = place.builder().cache_control(true).shared_cache(true).expire_after(Duration::from_secs(60));
+    let session = builder.share_across_credentials(true).build().unwrap();
+    for _ in 0..2 {
+        let answer = session.get(origin.url("/private")).digest_auth("alice", SECRET).send().unwrap();
+        assert_eq!((answer.status().as_u16(), answer.from_cache()), (200, false));
     }
 }
 

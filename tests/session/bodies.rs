@@ -16,6 +16,7 @@ use crate::{
 
 over_all_backends!(
     gzip_and_deflate_are_undone_once_and_the_headers_stay,
+    what_is_stored_as_it_came_and_decoded_for_a_hit_has_the_headers_of_a_hit,
     chunked_and_close_delimited_bodies_are_stored,
     a_truncated_body_is_an_error_and_is_not_stored,
     a_decompression_bomb_is_an_error_and_is_not_stored,
@@ -77,6 +78,19 @@ fn gzip_and_deflate_are_undone_once_and_the_headers_stay(place: &Place) {
     let brotli = if cfg!(feature = "brotli") { ", br" } else { "" };
     let zstd = if cfg!(feature = "zstd") { ", zstd" } else { "" };
     assert_eq!(origin.last("/gzip").header("accept-encoding"), Some(&*format!("gzip, deflate{brotli}{zstd}")));
+}
+
+fn what_is_stored_as_it_came_and_decoded_for_a_hit_has_the_headers_of_a_hit(place: &Place) {
+    let origin = Origin::start();
+    let reply = Reply::ok(gzip(b"text")).header("Content-Encoding", "gzip").header("Set-Cookie", "user=alice");
+    origin.route("/a", reply.header("Cache-Control", "max-age=60, no-cache=\"Set-Cookie\""));
+    let session = place.builder().cache_control(true).build().unwrap();
+    session.get(origin.url("/a")).decode(false).send().unwrap();
+    for decode in [false, true] {
+        let hit = session.get(origin.url("/a")).decode(decode).send().unwrap();
+        assert!(hit.from_cache() && hit.headers().contains_key("age"), "{decode}");
+        assert!(!hit.headers().contains_key("set-cookie"), "{decode}");
+    }
 }
 
 fn chunked_and_close_delimited_bodies_are_stored(place: &Place) {

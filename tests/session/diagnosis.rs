@@ -59,6 +59,10 @@ fn the_status_says_why(place: &Place) {
     assert_eq!(status(request().force_refresh()), "fwd=request");
     assert_eq!(status(request().no_store()), "fwd=bypass");
     assert_eq!(status(session.post(origin.url("/a"))), "fwd=method");
+    let mut stream = session.get(origin.url("/a?2")).send_stream().unwrap();
+    assert_eq!(stream.cache_status_field(), "larder; fwd=uri-miss; fwd-status=200");
+    std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+    assert!(stream.cache_status_field().starts_with("larder; fwd=uri-miss; fwd-status=200; stored; key="));
     session.cache().reset_expiration(larder::Expire::Immediately).unwrap();
     assert_eq!(status(request()), "fwd=stale");
 }
@@ -134,10 +138,15 @@ mod events {
             request().send_stream().unwrap().text().unwrap();
             let refused = session.get("http://me:sesame-5@127.0.0.1:1/?api_key=sesame-6").send();
             refused.unwrap_err();
+            // Through an agent as well.
+            let agent: ureq::Agent =
+                ureq::Agent::config_builder().middleware(larder::middleware(session.clone())).build().into();
+            let url = origin.url("/a?access_token=sesame-7&q=3").replace("http://", "http://me:sesame-8@");
+            agent.get(url).call().unwrap();
         });
         let lines = lines.0.lock().unwrap().clone();
         let about = |part: &str| lines.iter().filter(|line| line.contains(part)).count();
-        assert_eq!((about("verdict=\"miss\""), about("verdict=\"hit\""), about("failed")), (1, 1, 1), "{lines:#?}");
+        assert_eq!((about("verdict=\"miss\""), about("verdict=\"hit\""), about("failed")), (2, 1, 1), "{lines:#?}");
         for part in
             ["method=\"GET\"", "q=2", "REDACTED", "reason=fwd=uri-miss", "key=\"72", "elapsed_us=", "status=200"]
         {

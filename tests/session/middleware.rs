@@ -16,6 +16,8 @@ over_all_backends!(
     what_cannot_be_stored_passes_through_unharmed,
     what_is_posted_through_an_agent_makes_invalid_what_is_stored,
     a_session_and_an_agent_share_one_cache,
+    what_an_agent_takes_along_a_redirect_stays_with_whoever_asked,
+    userinfo_is_the_header_that_it_becomes,
     offline_never_touches_the_network,
 );
 
@@ -157,6 +159,34 @@ fn a_session_and_an_agent_share_one_cache(place: &Place) {
         let response = agent.get(origin.url("/b")).header("Authorization", user).call().unwrap();
         assert_eq!(CacheMiddleware::from_cache(&response), from_cache);
         drop(response.into_body().read_to_vec().unwrap());
+    }
+}
+
+/// ureq keeps all headers but two, a session none that is secret.
+fn what_an_agent_takes_along_a_redirect_stays_with_whoever_asked(place: &Place) {
+    let (from, to) = (Origin::start(), Origin::start());
+    from.route("/from", Reply::redirect(302, to.url("/to")));
+    to.handle("/to", |seen| Reply::ok(seen.header("x-api-key").unwrap_or("nobody").to_owned()));
+    let agent: Agent = agent(place).build().into();
+    let mut alice = agent.get(from.url("/from")).header("X-Api-Key", "alice").call().unwrap();
+    assert_eq!(alice.body_mut().read_to_string().unwrap(), "alice");
+    let mut other = agent.get(to.url("/to")).call().unwrap();
+    assert_eq!(other.body_mut().read_to_string().unwrap(), "nobody");
+    let mut alice = agent.get(from.url("/from")).header("X-Api-Key", "alice").call().unwrap();
+    assert!(CacheMiddleware::from_cache(&alice) && alice.body_mut().read_to_string().unwrap() == "alice");
+}
+
+fn userinfo_is_the_header_that_it_becomes(place: &Place) {
+    let origin = Origin::start();
+    origin.route("/a", Reply::ok("x").header("Cache-Control", "max-age=60"));
+    let session = place.builder().cache_control(true).shared_cache(true).build().unwrap();
+    let agent: Agent = Agent::config_builder().middleware(larder::middleware(session)).build().into();
+    let url = origin.url("/a").replace("http://", "http://alice:pw@");
+    for _ in 0..2 {
+        let response = agent.get(&url).call().unwrap();
+        assert!(!CacheMiddleware::from_cache(&response));
+        drop(response.into_body().read_to_vec().unwrap());
+        assert!(origin.last("/a").header("authorization").is_some());
     }
 }
 

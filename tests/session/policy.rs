@@ -2,14 +2,14 @@
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, SystemTime},
 };
 
-use larder::{CacheStatus, ErrorKind, Expire, Staleness};
+use larder::{Backend, CacheStatus, CachedSession, ErrorKind, Expire, Staleness};
 
 use crate::{
     Place, over_all_backends,
@@ -19,6 +19,7 @@ use crate::{
 over_all_backends!(
     urls_have_their_own_expiry,
     chosen_headers_are_part_of_the_key,
+    a_head_is_answered_by_the_get_with_its_chosen_headers,
     ignored_parameters_do_not_count,
     an_ignored_credential_is_shared,
     what_varies_by_an_ignored_header_is_not_stored,
@@ -91,6 +92,17 @@ fn chosen_headers_are_part_of_the_key(place: &Place) {
     assert!(session.cache().delete_url(origin.url("/a")).unwrap());
     assert!(session.cache().is_empty().unwrap());
     assert!(place.builder().match_headers(["no header"]).build().is_err());
+}
+
+/// The key of a HEAD is that of a GET apart from the method, with chosen headers too.
+fn a_head_is_answered_by_the_get_with_its_chosen_headers(place: &Place) {
+    let origin = Origin::start();
+    origin.route("/a", Reply::ok("x").header("Cache-Control", "max-age=60"));
+    let session = place.builder().cache_control(true).match_headers(["X-User"]).build().unwrap();
+    session.get(origin.url("/a")).header("X-User", "1").send().unwrap();
+    for (user, from_cache) in [("1", true), ("2", false)] {
+        assert_eq!(session.head(origin.url("/a")).header("X-User", user).send().unwrap().from_cache(), from_cache);
+    }
 }
 
 fn ignored_parameters_do_not_count(place: &Place) {
@@ -239,6 +251,30 @@ fn stale_while_revalidate_serves_at_once(place: &Place) {
         session.cache().get(origin.url("/a")).unwrap().unwrap().0.bytes() == "new"
     });
     assert!(fresh);
+}
+
+#[test]
+fn refreshing_has_a_bounded_number_of_threads() {
+    let (gate, sent) = (Arc::new(Mutex::new(())), Arc::new(AtomicUsize::new(0)));
+    let (theirs, count) = (Arc::clone(&gate), Arc::clone(&sent));
+    let session = CachedSession::builder("cache")
+        .backend(Backend::Memory)
+        .expire_after(Duration::ZERO)
+        .stale_while_revalidate(true)
+        .transport(move |_: &http::Request<bytes::Bytes>| {
+            count.fetch_add(1, Ordering::SeqCst);
+            drop(theirs.lock().unwrap());
+            Ok(http::Response::new(b"x".to_vec()))
+        })
+        .build()
+        .unwrap();
+    let get = |n: usize| session.get(format!("http://x.org/{n}")).send().unwrap();
+    (0..50).for_each(|n| drop(get(n)));
+    let closed = gate.lock().unwrap();
+    assert!((0..50).all(|n| get(n).from_cache()));
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(sent.load(Ordering::SeqCst), 50 + 32);
+    drop(closed);
 }
 
 fn a_request_asks_for_freshness_by_its_cache_control(place: &Place) {

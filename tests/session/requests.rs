@@ -183,6 +183,8 @@ fn what_cannot_be_sent_is_an_error_of_send() {
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
         assert!(error.to_string().contains(what), "{error}");
     }
+    let error = session.request("NO SUCH METHOD", "http://me:s3cret@h/a?token=s3cret").send().unwrap_err();
+    assert_eq!(error.url(), Some("http://h/a?token=REDACTED"));
 }
 
 #[test]

@@ -26,6 +26,7 @@ over_all_backends!(
     a_leader_that_fails_releases_the_others,
     followers_of_a_stream_read_along,
     a_stream_that_is_given_up_is_read_on_by_those_who_follow,
+    a_follower_with_time_limits_waits_for_no_other_reader,
     a_stream_that_nobody_can_follow_holds_nobody_up,
 );
 
@@ -209,6 +210,24 @@ fn a_stream_that_is_given_up_is_read_on_by_those_who_follow(place: &Place) {
     assert!(session.get(origin.url("/short")).send().is_err());
     assert!(io::copy(&mut follower, &mut io::sink()).is_err() && io::copy(&mut leader, &mut io::sink()).is_err());
     assert_eq!(origin.hits("/short"), 2);
+}
+
+/// Limits that are the same do not make a follower depend on the first; a shorter one is no time to wait for it.
+fn a_follower_with_time_limits_waits_for_no_other_reader(place: &Place) {
+    let origin = Origin::start();
+    origin.route("/a", Reply::ok(noise(8 << 20))).route("/b", Reply::ok(noise(8 << 20)));
+    let apart = (Duration::from_secs(20), Duration::from_secs(20));
+    let session = place.builder().timeout(apart).build().unwrap();
+    let leader = session.get(origin.url("/a")).send_stream().unwrap();
+    let follower = session.get(origin.url("/a")).send_stream().unwrap();
+    drop(leader);
+    assert!(follower.bytes().unwrap() == noise(8 << 20));
+    assert_eq!(origin.hits("/a"), 1);
+    // Nobody reads this one on meanwhile.
+    let leader = session.get(origin.url("/b")).send_stream().unwrap();
+    let hurried = session.get(origin.url("/b")).timeout(Duration::from_secs(5)).send().unwrap();
+    assert!(hurried.bytes()[..] == noise(8 << 20) && origin.hits("/b") == 2);
+    drop(leader);
 }
 
 fn a_stream_that_nobody_can_follow_holds_nobody_up(place: &Place) {

@@ -3,6 +3,9 @@
 //! Every key counts its versions. A writer notes each version before it writes it and again once that is
 //! acknowledged; a reader looks up the notes, reads the key, and looks them up again. It must find no version older
 //! than the last one acknowledged before, none that nobody had begun to write, and none older than it saw before.
+//!
+//! In a second history the cache is smaller than what is written, and cleared now and then: a key may be absent at any
+//! time, and all else holds all the same.
 
 use crate::again::{join, setting, start, task, wait_until};
 use larder::{
@@ -30,6 +33,13 @@ const LONG: Key = Key { writer: 0, key: STREAMED[0] };
 const SHARED_KEYS: u64 = 4;
 const SECONDS: u64 = 20;
 const COMPACTIONS_MIN: u64 = 500;
+/// The history of a cache that loses values.
+const LOSSY_SECONDS: u64 = 8;
+const LOSSY_COMPACTIONS_MIN: u64 = 40;
+/// About half of what the keys hold when all are there.
+const LOSSY_SIZE: u64 = 1_500_000;
+/// What may be written beyond that before somebody must make room, and what is being written then.
+const BESIDE: u64 = (16 << 20) + 4 * 1_300_000;
 
 /// A key of a writer, or with the number `WRITERS` one of all writers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,8 +133,20 @@ fn note(notes: &mut File, word: Word, key: Key, version: u64) {
 
 #[test]
 fn an_acknowledged_save_is_seen_by_every_later_read_in_any_process_and_no_read_goes_back() {
+    run(false, SECONDS, COMPACTIONS_MIN);
+}
+
+#[test]
+fn a_cache_that_makes_room_and_is_cleared_shows_nothing_old_in_any_process() {
+    run(true, LOSSY_SECONDS, LOSSY_COMPACTIONS_MIN);
+}
+
+fn run(lossy: bool, seconds: u64, compactions_min: u64) {
     let folder = tempfile::tempdir().expect("a folder");
     fs::create_dir(folder.path().join("cache")).expect("a folder");
+    if lossy {
+        File::create(folder.path().join("lossy")).expect("a word to all");
+    }
     let started = Instant::now();
     let launch =
         |part: &str, id| start("history::the_part_of_one", &format!("{part} {id} {}", folder.path().display()));
@@ -132,13 +154,15 @@ fn an_acknowledged_save_is_seen_by_every_later_read_in_any_process_and_no_read_g
     wait_until("the cache is there", || cache(folder.path()).exists());
     let readers: Vec<_> = (0..READERS).map(|id| launch("read", id)).collect();
     let mut notes: Vec<_> = (0..WRITERS).map(|id| Notes::of(folder.path(), id)).collect();
-    let limit = Duration::from_secs(setting("LARDER_HISTORY_SECONDS", SECONDS));
+    let limit = Duration::from_secs(setting("LARDER_HISTORY_SECONDS", seconds));
     let mut compactions = 0;
     // A machine that is busy with other things takes longer.
-    while started.elapsed() < limit || compactions < COMPACTIONS_MIN && started.elapsed() < limit * 6 {
+    while started.elapsed() < limit || compactions < compactions_min && started.elapsed() < limit * 6 {
         std::thread::sleep(Duration::from_millis(50));
         notes.iter_mut().for_each(Notes::read_on);
         compactions = notes.iter().map(|notes| notes.compactions).sum();
+        let len = fs::metadata(cache(folder.path())).expect("the cache").len();
+        assert!(!lossy || len <= LOSSY_SIZE + BESIDE, "the file is {len} bytes long");
     }
     File::create(folder.path().join("stop")).expect("a word to all");
     for child in writers.into_iter().chain(readers) {
@@ -152,17 +176,26 @@ fn an_acknowledged_save_is_seen_by_every_later_read_in_any_process_and_no_read_g
         assert!(key.writer == WRITERS || acknowledged == begun, "{key:?} ended at {acknowledged} and {begun}");
         saves += acknowledged;
         let value = log.get(key.name()).expect("a read");
-        let deleted = key.may_be_absent(acknowledged, acknowledged);
+        let deleted = key.may_be_absent(acknowledged, acknowledged) || lossy && value.is_none();
         assert_eq!(value.map(|value| key.version(&value)), (!deleted).then_some(acknowledged), "{key:?} in the end");
     }
     assert!(log.check().expect("a check").is_sound());
     assert_eq!(crate::names(&folder.path().join("cache")), ["c.larder"]);
     eprintln!("{saves} saves and {compactions} compactions in {:.1?}", started.elapsed());
-    assert!(compactions >= COMPACTIONS_MIN, "only {compactions} compactions in {:?}", started.elapsed());
+    assert!(compactions >= compactions_min, "only {compactions} compactions in {:?}", started.elapsed());
 }
 
 fn cache(folder: &Path) -> PathBuf {
     folder.join("cache/c.larder")
+}
+
+/// Whether values may be gone at any time.
+fn is_lossy(folder: &Path) -> bool {
+    folder.join("lossy").exists()
+}
+
+fn options(folder: &Path) -> Options {
+    if is_lossy(folder) { Options::new().max_size(LOSSY_SIZE) } else { Options::new() }
 }
 
 fn all_keys() -> impl Iterator<Item = Key> {
@@ -195,10 +228,12 @@ fn is_over(folder: &Path) -> bool {
 
 /// Writes until it is over. Writers of odd numbers use `fast_save`; the first two compact as well.
 fn write(folder: &Path, id: u64) {
-    let options = Options::new().fast_save(id % 2 == 1).lock_timeout(Duration::from_secs(60));
+    let lossy = is_lossy(folder);
+    let options = options(folder).fast_save(id % 2 == 1).lock_timeout(Duration::from_secs(60));
     let log = Log::open(cache(folder), options).expect("the cache opens");
     let path = folder.join(format!("notes-{id}"));
     let mut notes = File::options().append(true).create(true).open(path).expect("notes");
+    let mut all_notes: Vec<_> = (0..WRITERS).map(|id| Notes::of(folder, id)).collect();
     let mut next = [0_u64; 32];
     for round in 0_u64.. {
         let own = Key { writer: id, key: round % OWN_KEYS };
@@ -220,7 +255,7 @@ fn write(folder: &Path, id: u64) {
         } else if own.key != TWINS[1] {
             note(&mut notes, Word::Begun, own, *version);
             if own.may_be_absent(*version, *version) {
-                assert!(log.delete(own.name()).expect("a delete"), "{own:?} is gone already");
+                assert!(log.delete(own.name()).expect("a delete") || lossy, "{own:?} is gone already");
             } else if STREAMED.contains(&own.key) {
                 let mut writer = log.writer(own.name(), []).expect("a stream");
                 for piece in own.value(*version).chunks(70_000) {
@@ -233,10 +268,18 @@ fn write(folder: &Path, id: u64) {
             note(&mut notes, Word::Acknowledged, own, *version);
         }
         if round % 5 == id {
-            count_up(&log, &mut notes, Key { writer: WRITERS, key: round / 5 % SHARED_KEYS });
+            count_up(&log, &mut notes, &mut all_notes, Key { writer: WRITERS, key: round / 5 % SHARED_KEYS });
         }
         if round % 20 == 0 && id < 2 {
             compact(&log, &mut notes);
+        }
+        if lossy && round % 100 == 50 && id == 0 {
+            log.clear().expect("a clear");
+            // Nobody else writes these.
+            for key in 0..OWN_KEYS {
+                let name = Key { writer: id, key }.name();
+                assert!(log.get(&name).expect("a read").is_none(), "{name} is still there");
+            }
         }
         if round % 30 == 0 && id > 1 {
             match log.checkpoint() {
@@ -265,10 +308,14 @@ fn compact(log: &Log, notes: &mut File) {
 }
 
 /// Counts a key of all writers up by one.
-fn count_up(log: &Log, notes: &mut File, key: Key) {
+fn count_up(log: &Log, notes: &mut File, all_notes: &mut [Notes], key: Key) {
     let mut version = 0;
     let change = |entry: Option<Entry>| {
-        version = entry.map_or(0, |entry| key.version(&entry.body)) + 1;
+        // Where the value may be gone, the notes have its version: whoever wrote one before noted it under this lock.
+        all_notes.iter_mut().for_each(Notes::read_on);
+        let begun = versions(all_notes, key)[1];
+        version = entry.map_or(begun, |entry| key.version(&entry.body)) + 1;
+        assert_eq!(version, begun + 1, "{key:?}");
         note(notes, Word::Begun, key, version);
         Change::Put { head: Vec::new(), body: key.value(version), times: Times::kept(0) }
     };
@@ -278,7 +325,8 @@ fn count_up(log: &Log, notes: &mut File, key: Key) {
 
 /// Reads until it is over, the second reader through a handle that may write.
 fn read(folder: &Path, id: u64) {
-    let options = || Options::new().read_only(id == 0);
+    let lossy = is_lossy(folder);
+    let options = || options(folder).read_only(id == 0);
     let mut log = Log::open(cache(folder), options()).expect("the cache opens");
     let mut notes: Vec<_> = (0..WRITERS).map(|id| Notes::of(folder, id)).collect();
     let mut newest = vec![0; all_keys().count()];
@@ -299,7 +347,7 @@ fn read(folder: &Path, id: u64) {
                     assert!((least..=most).contains(&found), "{key:?}: {found}, not {least} to {most}");
                     newest[at] = found;
                 }
-                None => assert!(key.may_be_absent(least, most), "{key:?} is absent, not at {least} to {most}"),
+                None => assert!(lossy || key.may_be_absent(least, most), "{key:?} is absent, not at {least} to {most}"),
             }
             // The second twin is not behind the first.
             if key.key == TWINS[0] && key.writer < WRITERS {

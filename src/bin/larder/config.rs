@@ -48,7 +48,12 @@ impl Config {
         let Some(path) = args.config.clone().or_else(usual) else { return Ok(Self::default()) };
         let shown = path.display().to_string();
         let text = fs::read_to_string(&path).map_err(Failure::io(format!("read the settings in {shown}")))?;
-        toml::from_str(&text).map_err(|error| Failure::Usage(format!("the settings in {shown}: {error}")))
+        toml::from_str(&text).map_err(|error| {
+            // As the error shows itself it repeats the line, which may hold a credential.
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            Failure::Usage(format!("the settings in {shown}, line {line}: {}", error.message()))
+        })
     }
 
     /// A builder with all settings.

@@ -48,6 +48,7 @@ const VALUE_MAX: u64 = 999_000_000;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
+#[doc(alias = "DbDict")]
 pub struct SqliteDict {
     connection: SqliteConnection,
     sql: Arc<Sql>,

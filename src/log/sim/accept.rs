@@ -2,9 +2,10 @@
 
 use super::{
     ops::{Op, Outcome},
+    process::Evictions,
     state::{Mint, Plan, Rec, Seen, State},
 };
-use crate::ErrorKind;
+use crate::{ErrorKind, log::Log};
 
 /// A batch that was issued and that no sync has settled yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +76,33 @@ pub(super) struct Event<'a> {
     pub(super) may_fail: bool,
 }
 
+/// One thing that a process did.
+#[derive(Debug)]
+pub(super) enum Happened<'a> {
+    Op(&'a Event<'a>),
+    /// It made room: these values had to go, if it is certain that this came to its end.
+    Evicted(Vec<usize>, bool),
+}
+
+impl<'a> Happened<'a> {
+    /// What the process of a handle did in an operation, in order.
+    pub(super) fn in_order(log: &Log, event: &'a Event<'a>) -> Vec<Self> {
+        let evicted = Evictions::of(log).take();
+        let certain = !matches!(event.outcome, Outcome::Failed(..));
+        let made_room = (!evicted.is_empty()).then_some(Self::Evicted(evicted, certain));
+        made_room.into_iter().chain([Self::Op(event)]).collect()
+    }
+}
+
+/// All orders of two lists that keep the order of each.
+fn merged<'e, 'a>(one: &'e [Happened<'a>], other: &'e [Happened<'a>]) -> Vec<Vec<&'e Happened<'a>>> {
+    let (Some((first, rest)), Some((other_first, other_rest))) = (one.split_first(), other.split_first()) else {
+        return vec![one.iter().chain(other).collect()];
+    };
+    let begin = |first, rest: Vec<Vec<_>>| rest.into_iter().map(move |rest| [vec![first], rest].concat());
+    begin(first, merged(rest, other)).chain(begin(other_first, merged(one, other_rest))).collect()
+}
+
 impl Acceptable {
     /// An empty log.
     pub(super) fn new() -> Self {
@@ -95,22 +123,60 @@ impl Acceptable {
         self.keep(next, why)
     }
 
-    /// Takes in two operations of which one was interrupted by the other, in either order.
-    pub(super) fn record_both(&mut self, outer: &Event<'_>, inner: &Event<'_>) -> Result<(), String> {
-        let mut other = self.clone();
-        let first = self.record(outer).and_then(|()| self.record(inner));
-        other.mint = self.mint.clone();
-        let second = other.record(inner).and_then(|()| other.record(outer));
-        self.mint = other.mint;
-        if first.is_err() {
-            self.accounts.clear();
+    /// Takes in what two processes did, of which one was interrupted by the other, in any order that keeps theirs.
+    pub(super) fn record_both(&mut self, outer: &[Happened<'_>], inner: &[Happened<'_>]) -> Result<(), String> {
+        let before = std::mem::take(&mut self.accounts);
+        let (mut next, mut whys) = (Vec::new(), Vec::new());
+        for order in merged(outer, inner) {
+            let mut one = Self { accounts: before.clone(), mint: self.mint.clone() };
+            match order.into_iter().try_for_each(|happened| one.take_in(happened)) {
+                Ok(()) => next.append(&mut one.accounts),
+                Err(why) => whys.push(why),
+            }
+            self.mint = one.mint;
         }
-        if second.is_ok() {
-            self.accounts.extend(other.accounts);
-        }
-        let next = std::mem::take(&mut self.accounts);
-        let whys = [first, second].map(|result| result.err().unwrap_or_default());
         self.keep(next, whys.join("; or, the other way round: "))
+    }
+
+    fn take_in(&mut self, happened: &Happened<'_>) -> Result<(), String> {
+        match happened {
+            Happened::Op(event) => self.record(event),
+            Happened::Evicted(keys, certain) => self.evict(keys, *certain),
+        }
+    }
+
+    /// Takes in what a process has dropped when it ended, which it does not tell of.
+    pub(super) fn end(&mut self, evictions: &Evictions) -> Result<(), String> {
+        let evicted = evictions.take();
+        if evicted.is_empty() { Ok(()) } else { self.evict(&evicted, false) }
+    }
+
+    /// Takes in that values had to go; what a compaction has done is on the medium, if it is certain that it was done.
+    fn evict(&mut self, keys: &[usize], certain: bool) -> Result<(), String> {
+        let mut next = Vec::with_capacity(self.accounts.len());
+        for mut account in std::mem::take(&mut self.accounts) {
+            if !keys.iter().all(|at| account.now.may_be_evicted(*at)) {
+                continue;
+            }
+            let gone: Vec<_> =
+                keys.iter().filter(|at| account.now.is_value(**at)).map(|at| Rec::Set(*at, None)).collect();
+            if !certain {
+                let mut undone = account.clone();
+                undone.write(gone.clone(), false);
+                next.push(undone);
+            }
+            account.write(gone, true);
+            if certain {
+                account.settle();
+            }
+            next.push(account);
+        }
+        self.keep(next, format!("not all of {keys:?}, which had to go, are values"))
+    }
+
+    /// The bytes of the bookkeeping, at most.
+    pub(super) fn books(&self) -> u64 {
+        self.accounts.iter().map(|account| account.now.books()).max().unwrap_or(0)
     }
 
     /// Takes in that a failed sync may have taken any unsynced batch out of the cache.

@@ -88,6 +88,8 @@ bugs! {
     a_writer_that_does_not_make_room_is_caught: RoomNotMade by limited;
     an_eviction_that_ignores_what_was_read_is_caught: UsesIgnored by limited;
     an_eviction_of_bookkeeping_is_caught: EvictsBooks by limited;
+    a_compaction_that_forgets_codecs_is_caught: CompactForgetsCodec by crashes;
+    a_new_head_that_forgets_a_codec_is_caught: HeadForgetsCodec by crashes;
     a_tier_that_outlives_its_file_is_caught: TierInherited by plain;
     a_chain_that_is_not_checked_is_caught: ChainIgnored by splice::spliced;
     records_that_are_valid_anywhere_are_caught: RecordsFloat by splice::moved;

@@ -4,11 +4,11 @@
 //! What a log shows after each crash must be explained by the operations before; `accept` says by which.
 
 use super::{
-    accept::{Acceptable, Event},
+    accept::{Acceptable, Event, Happened},
     model::note,
     ops::{Draw, Op, Outcome, Taste, execute, show},
     plans::{Fault, FaultPlan, StopPlan},
-    process::{Process, open},
+    process::{Evictions, Process, open},
     report,
     rng::Rng,
     search, setting,
@@ -27,6 +27,8 @@ const HISTORIES: u64 = 200_000;
 pub(super) const CRASHES_MAX: usize = 4;
 /// All but the one after which a handle shows, until its next write, neither the new value nor the old.
 const FAULTS: &[Fault] = Fault::ALL.split_at(Fault::ALL.len() - 1).0;
+/// What the log may take, where it has a limit: a few values.
+const SIZE_MAX: u64 = 2500;
 const TASTE: Taste = Taste { body_max: 1600, rare_body_max: 6000, reads: 12 };
 
 #[test]
@@ -54,7 +56,21 @@ pub(super) fn history_of(seed: u64, mut rng: Rng, trace: &mut Option<Vec<String>
     world.machine().partial_write_fails = rng.chance(50);
     let draw = Draw::new(rng.fork(), TASTE);
     let narrow = rng.chance(20);
-    let fast_percent = if narrow { 80 } else { rng.pick(&[0, 50, 100]) };
+    let mut fast_percent = if narrow { 80 } else { rng.pick(&[0, 50, 100]) };
+    let faults = !narrow && rng.chance(12);
+    // Said by the seed, so that all other histories stay what they are.
+    let wide = !narrow && !faults;
+    let (limited, twins) = (wide && seed % 8 == 5, wide && seed % 8 == 3);
+    if twins {
+        fast_percent = 100;
+    }
+    let kind = if narrow {
+        Kind::Narrow
+    } else if twins {
+        Kind::Twins
+    } else {
+        Kind::Wide
+    };
     let mut history = History {
         seed,
         world,
@@ -66,13 +82,25 @@ pub(super) fn history_of(seed: u64, mut rng: Rng, trace: &mut Option<Vec<String>
         trace,
         crashes: 0,
         fast_percent,
-        narrow,
-        faults: !narrow && rng.chance(12),
+        kind,
+        faults,
+        limited,
         fault_since_crash: false,
         crowded: false,
         rng,
     };
     history.run()
+}
+
+/// What the steps of a history are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Anything.
+    Wide,
+    /// One process that puts values, and crashes.
+    Narrow,
+    /// Two that do so beside each other, and rarely sync.
+    Twins,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "independent choices of one history")]
@@ -90,9 +118,10 @@ pub(super) struct History<'a> {
     pub(super) trace: &'a mut Option<Vec<String>>,
     pub(super) crashes: usize,
     pub(super) fast_percent: usize,
-    /// Whether the history is of the kind that `narrow_step` makes.
-    pub(super) narrow: bool,
+    pub(super) kind: Kind,
     pub(super) faults: bool,
+    /// Whether the log may take so much space and no more.
+    pub(super) limited: bool,
     /// A sync may have failed, so that later ones may succeed although something before is missing.
     pub(super) fault_since_crash: bool,
     /// Whether there were two processes since the last crash.
@@ -117,8 +146,10 @@ impl History<'_> {
     }
 
     fn step(&mut self) -> Result<(), String> {
-        if self.narrow {
-            return self.narrow_step();
+        match self.kind {
+            Kind::Narrow => return self.narrow_step(),
+            Kind::Twins => return self.twins_step(),
+            Kind::Wide => {}
         }
         self.plan();
         match self.rng.below(100) {
@@ -138,21 +169,6 @@ impl History<'_> {
                 self.operate(at, &op)
             }
         }
-    }
-
-    /// One process that puts values and loses power after two or three of them, again and again.
-    fn narrow_step(&mut self) -> Result<(), String> {
-        if self.crashes < CRASHES_MAX && self.rng.chance(35) {
-            if self.rng.chance(30) {
-                return self.recover();
-            }
-            let mut machine = self.world.machine();
-            let at = machine.calls + 1 + self.rng.below(12) as u64;
-            machine.stop = Some(StopPlan { at, process: None, done: None });
-        }
-        let op = self.again.pop().unwrap_or_else(|| self.draw.put());
-        self.issued.push(op.clone());
-        self.operate(0, &op)
     }
 
     fn next_op(&mut self) -> Op {
@@ -185,14 +201,14 @@ impl History<'_> {
         machine.stop = Some(StopPlan { at, process: self.rng.chance(25).then_some(process), done: None });
     }
 
-    fn operate(&mut self, at: usize, op: &Op) -> Result<(), String> {
+    pub(super) fn operate(&mut self, at: usize, op: &Op) -> Result<(), String> {
         let process = self.processes[at].clone();
         note(self.trace, || format!("process {}: {op:?}", process.number));
         let changes = self.begin();
         let outcome = execute(&process.log, op);
         note(self.trace, || show(&outcome));
         let event = self.event(&process, op, &outcome, false);
-        self.model.record(&event)?;
+        self.model.record_both(&Happened::in_order(&process.log, &event), &[])?;
         if event.settles && !event.may_fail && op.writes() {
             self.issued.clear();
         }
@@ -234,13 +250,21 @@ impl History<'_> {
         let outer_event = self.event(&outer, &outer_op, &outer_outcome, true);
         if let Some(inner_outcome) = &inner_outcome {
             let inner_event = self.event(&inner, &inner_op, inner_outcome, true);
-            self.model.record_both(&outer_event, &inner_event)?;
+            self.model.record_both(
+                &Happened::in_order(&outer.log, &outer_event),
+                &Happened::in_order(&inner.log, &inner_event),
+            )?;
             self.after(1 - at, &inner_op, inner_outcome);
         } else {
-            self.model.record(&outer_event)?;
+            self.model.record_both(&Happened::in_order(&outer.log, &outer_event), &[])?;
         }
         self.after(at, &outer_op, &outer_outcome);
         Ok(())
+    }
+
+    /// How a process opens the log.
+    pub(super) fn options(&self) -> Options {
+        if self.limited { Options::new().max_size(SIZE_MAX) } else { Options::new() }
     }
 
     /// What the model is told of an operation.
@@ -252,6 +276,9 @@ impl History<'_> {
                     || !self.world.is_alive(process.number)
                     || beside && matches!(kind, ErrorKind::Busy | ErrorKind::Conflict)
                     || self.fault_since_crash && matches!(kind, ErrorKind::Poisoned | ErrorKind::Io)
+                    // What it expects may be what had to go.
+                    || self.limited && matches!(kind, ErrorKind::TooLarge | ErrorKind::Conflict)
+                    || self.limited && *kind == ErrorKind::Full && self.model.books() > SIZE_MAX / 2
             }
             _ => false,
         };
@@ -293,9 +320,9 @@ impl History<'_> {
     }
 
     /// Starts a process; now and then another starts, and does something, in the middle of that.
-    fn start(&mut self) -> Result<(), String> {
+    pub(super) fn start(&mut self) -> Result<(), String> {
         let first = self.world.spawn();
-        let alone = self.narrow || !self.processes.is_empty();
+        let alone = self.kind == Kind::Narrow || !self.processes.is_empty();
         let second = (!alone && self.rng.chance(30)).then(|| self.world.spawn());
         let fast = [self.rng.chance(self.fast_percent), self.rng.chance(self.fast_percent)];
         let slot = Arc::new(Mutex::new(None));
@@ -303,15 +330,16 @@ impl History<'_> {
         if let Some(second) = second {
             let call = self.world.machine().calls + 1 + self.rng.below(14) as u64;
             let (world, seed, op, result) = (Arc::clone(&self.world), self.seed, op.clone(), Arc::clone(&slot));
+            let options = self.options().fast_save(fast[1]);
             self.world.interrupt(call, move || {
-                let log = open(&world, second, seed, Options::new().fast_save(fast[1]));
+                let log = open(&world, second, seed, options);
                 let outcome = log.as_ref().ok().map(|log| execute(log, &op));
                 *result.lock().expect("one thread") = Some((log, outcome));
             });
         }
         note(self.trace, || format!("process {first} opens (fast_save: {}), in it {second:?}, {op:?}", fast[0]));
         self.begin();
-        let log = open(&self.world, first, self.seed, Options::new().fast_save(fast[0]));
+        let log = open(&self.world, first, self.seed, self.options().fast_save(fast[0]));
         self.world.uninterrupt();
         let beside = slot.lock().expect("one thread").take();
         let fired = self.world.machine().fault_fired;
@@ -354,6 +382,7 @@ impl History<'_> {
         // Closing speaks for what the process itself has written, not for what others have.
         let alone = !self.crowded;
         let process = self.processes.swap_remove(at);
+        let evictions = Evictions::of(&process.log);
         self.begin();
         let how = self.rng.below(4);
         note(self.trace, || {
@@ -378,6 +407,7 @@ impl History<'_> {
                 }
             }
         }
+        self.model.end(&evictions)?;
         let fired = self.world.machine().fault_fired;
         self.fault_since_crash |= fired;
         self.bury()

@@ -163,7 +163,7 @@ struct SimFile {
 
 impl SimFile {
     fn enter(&self, call: Call) -> io::Result<(MutexGuard<'_, Machine>, Turn)> {
-        if !self.writable && matches!(call, Call::Write | Call::Truncate | Call::Adopt) {
+        if !self.writable && matches!(call, Call::Write { .. } | Call::Truncate | Call::Adopt) {
             return Err(Errno::BADF.into());
         }
         self.world.enter(self.process, call)
@@ -184,7 +184,7 @@ impl DiskFile for SimFile {
     }
 
     fn pread(&self, buf: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<usize> {
-        let (mut machine, turn) = self.enter(Call::Read)?;
+        let (mut machine, turn) = self.enter(Call::Read { offset, len })?;
         machine.leave(self.process, turn)?;
         let len = if let Turn::Short(shorter) = turn { shorter.of(len) } else { len };
         let inode = &machine.inodes[self.inode];
@@ -198,11 +198,8 @@ impl DiskFile for SimFile {
     }
 
     fn pwritev(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        let (mut machine, turn) = self.enter(Call::Write)?;
         let wanted = bufs.iter().map(|buf| buf.len()).sum::<usize>();
-        if let Some(made) = machine.made.as_mut().and_then(|made| made.last_mut()) {
-            made.len = wanted;
-        }
+        let (mut machine, turn) = self.enter(Call::Write { offset, len: wanted })?;
         let offset = usize::try_from(offset).expect("a small file");
         let (Turn::Short(shorter) | Turn::Die(shorter)) = turn else {
             return write(&mut machine, self.inode, bufs, wanted, offset);

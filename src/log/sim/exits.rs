@@ -2,13 +2,13 @@
 //! of the process alone, or of all with the power.
 
 use super::{
-    accept::{Acceptable, Event},
+    accept::{Acceptable, Event, Happened},
     faults::{Handle, Scenario, Step, put, scenarios},
     inode::Luck,
     model::{NAME, NEW_NAME},
     ops::{Op, Outcome, execute, observe},
-    plans::{Call, Shorter, StopPlan},
-    process::open,
+    plans::{Shorter, StopPlan},
+    process::{Evictions, open},
     rng::Rng,
     world::{Made, World},
 };
@@ -30,9 +30,9 @@ use std::{
 const INSIDE: [usize; 8] = [1, 7, 79, 80, 95, 96, 4095, 4096];
 
 /// How far the work of a call may have come.
-pub(super) fn ways(call: Call, len: usize) -> Vec<Shorter> {
+pub(super) fn ways(writes: Option<usize>) -> Vec<Shorter> {
     let mut ways = vec![Shorter::None, Shorter::All];
-    if call == Call::Write {
+    if let Some(len) = writes {
         let mut bytes: Vec<_> = INSIDE.into_iter().chain(len.checked_sub(1)).filter(|n| (1..len).contains(n)).collect();
         bytes.sort_unstable();
         bytes.dedup();
@@ -63,7 +63,7 @@ fn die_everywhere() -> Result<u64, String> {
     for scenario in scenarios() {
         let calls = Run::new(0).calls(&scenario).map_err(|why| format!("{}: {why}", scenario.name))?;
         for (at, made) in (1..).zip(&calls) {
-            for done in ways(made.call, made.len) {
+            for done in ways(made.call.writes()) {
                 for process in [Some(made.process), None] {
                     runs += 1;
                     let stop = StopPlan { at, process, done: Some(done) };
@@ -147,8 +147,7 @@ impl Run {
         match step {
             Step::Open(at, kind) => {
                 let process = self.world.spawn();
-                let options = Options::new().fast_save(*kind == Handle::Fast);
-                match open(&self.world, process, *at as u64, options) {
+                match open(&self.world, process, *at as u64, kind.options()) {
                     Ok(log) => self.handles[*at] = Some(Running { process, log, kind: *kind }),
                     Err(error) if self.world.is_alive(process) => return Err(error.to_string()),
                     Err(_) => {}
@@ -157,16 +156,18 @@ impl Run {
             Step::Do(at, op) => {
                 let Some(Running { process, log, kind }) = &self.handles[*at] else { return Ok(()) };
                 let outcome = execute(log, op);
-                let (settles, process) = (*kind == Handle::Durable, *process);
-                self.record(op, &outcome, settles, process)?;
+                let (settles, process, log) = (*kind != Handle::Fast, *process, log.clone());
+                self.record(&log, op, &outcome, settles, process)?;
             }
             Step::Close(at) => {
                 let Some(Running { process, log, .. }) = self.handles[*at].take() else { return Ok(()) };
+                let evictions = Evictions::of(&log);
                 if let Err(error) = log.close()
                     && self.world.is_alive(process)
                 {
                     return Err(error.to_string());
                 }
+                self.model.end(&evictions)?;
             }
             Step::Drop(at) => self.handles[*at] = None,
             Step::Wait => self.world.advance(Duration::from_secs(6)),
@@ -179,7 +180,7 @@ impl Run {
         Ok(())
     }
 
-    fn record(&mut self, op: &Op, outcome: &Outcome, durable: bool, process: usize) -> Result<(), String> {
+    fn record(&mut self, log: &Log, op: &Op, outcome: &Outcome, durable: bool, process: usize) -> Result<(), String> {
         let machine = self.world.machine();
         let full = machine.capacity.is_some();
         drop(machine);
@@ -189,7 +190,8 @@ impl Run {
             _ => false,
         };
         let settles = matches!(op, Op::Flush | Op::Checkpoint) || op.writes() && durable;
-        self.model.record(&Event { op, outcome, settles, may_fail })
+        let event = Event { op, outcome, settles, may_fail };
+        self.model.record_both(&Happened::in_order(log, &event), &[])
     }
 
     /// Another process finds all that was acknowledged, twice the same, and goes on.
@@ -207,7 +209,7 @@ impl Run {
         let Step::Do(_, more) = put(0, 5, 90) else { return Ok(()) };
         for op in [&more, &Op::All, &Op::Compact, &more, &Op::All] {
             let outcome = execute(&log, op);
-            self.record(op, &outcome, true, process).map_err(|why| format!("after the death: {why}"))?;
+            self.record(&log, op, &outcome, true, process).map_err(|why| format!("after the death: {why}"))?;
         }
         if !log.check().map_err(failed)?.is_sound() {
             return Err("the file is not sound".into());

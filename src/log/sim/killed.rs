@@ -5,22 +5,24 @@ use super::{
     disk::{WALL_START_MS, env},
     exits::ways,
     faults::{Handle, Scenario, Step, scenarios},
+    limit,
     ops::{Outcome, execute, observe},
     plans::{Call, Shorter},
-    state::{self, Mint, State},
+    process::{Evictions, compresses},
+    state::{self, Mint, Rec, State},
     world::World,
 };
 use crate::log::{
     Log, Options,
     clock::Clock,
     env::Env,
-    hooked::{Hook, HookedDisk},
     real_disk::RealDisk,
+    watched::{Told, Watched, Watcher},
 };
 use rustix::process::{Signal, getpid, kill_process};
 use std::{
     fs::{self, File},
-    io::Write as _,
+    io::{self, Write as _},
     os::unix::process::ExitStatusExt as _,
     path::PathBuf,
     process::{Command, ExitStatus, Stdio},
@@ -63,21 +65,23 @@ fn die_everywhere(scenario: &Scenario) -> u64 {
     let status = task.run();
     assert!(status.success(), "{}: {status}", scenario.name);
     let calls = fs::read_to_string(task.folder.join("calls")).unwrap();
+    let evicted = fs::read_to_string(task.folder.join("evicted")).unwrap();
+    let evicted: Vec<Vec<usize>> =
+        evicted.lines().map(|line| line.split_terminator(',').map(|key| key.parse().unwrap()).collect()).collect();
     let mut deaths = 0;
     for (at, line) in (1..).zip(calls.lines()) {
         let len: usize = line.parse().unwrap();
         // What a process has done after one call it has done before the next.
-        let inside =
-            ways(if len > 0 { Call::Write } else { Call::Read }, len).into_iter().filter_map(|way| match way {
-                Shorter::Bytes(bytes) => Some(bytes),
-                _ => None,
-            });
+        let inside = ways(Some(len)).into_iter().filter_map(|way| match way {
+            Shorter::Bytes(bytes) => Some(bytes),
+            _ => None,
+        });
         for bytes in inside.chain([0]) {
             let task = Task { at, bytes, ..task.clone() };
             let run = || {
                 let status = task.run();
                 assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "{status}");
-                task.look(scenario);
+                task.look(scenario, &evicted);
             };
             let outcome = std::panic::catch_unwind(run);
             assert!(outcome.is_ok(), "{task:?}, which was to write {len} bytes there");
@@ -128,18 +132,25 @@ impl Task {
         })
     }
 
-    /// What is there now is the state after the last step that came to its end, or after the one in which it died.
-    fn look(&self, scenario: &Scenario) {
+    /// What is there now is the state after the last step that came to its end, or after the one in which it died, or
+    /// that one has made room and done no more. `evicted` says what each step drops.
+    fn look(&self, scenario: &Scenario, evicted: &[Vec<usize>]) {
         let steps: Vec<_> = scenario.before.iter().chain(&scenario.steps).collect();
         let ended = fs::read(self.folder.join("steps")).unwrap_or_default().len();
         let (mut state, mut mint) = (State::new(), Mint::default());
-        steps[..ended].iter().for_each(|step| apply(&mut state, &mut mint, step));
-        let mut next = state.clone();
+        for (step, evicted) in steps[..ended].iter().zip(evicted) {
+            make_room(&mut state, evicted);
+            apply(&mut state, &mut mint, step);
+        }
+        let mut roomy = state.clone();
+        make_room(&mut roomy, &evicted[ended]);
+        let mut next = roomy.clone();
         apply(&mut next, &mut mint, steps[ended]);
         let log = Log::open(self.cache(), Options::new()).unwrap();
         let seen = observe(&log).unwrap();
         if let Err(why) = state.check(&seen) {
-            next.check(&seen).unwrap_or_else(|other| panic!("after {ended} steps: {why}; after one more: {other}"));
+            let later = roomy.check(&seen).or_else(|_| next.check(&seen));
+            later.unwrap_or_else(|other| panic!("after {ended} steps: {why}; after one more: {other}"));
         }
         log.put("more", "of it").unwrap();
         log.compact().unwrap();
@@ -148,6 +159,11 @@ impl Task {
         let names: Vec<_> = fs::read_dir(self.folder.join("cache")).unwrap().map(|file| file.unwrap().path()).collect();
         assert_eq!(names, [self.cache()]);
     }
+}
+
+fn make_room(state: &mut State, evicted: &[usize]) {
+    let gone: Vec<_> = evicted.iter().map(|at| Rec::Set(*at, None)).collect();
+    state.apply(&gone);
 }
 
 fn apply(state: &mut State, mint: &mut Mint, step: &Step) {
@@ -168,7 +184,12 @@ fn the_part_of_a_process() {
     let clock = StepClock::default();
     let mut steps = File::create(task.folder.join("steps")).unwrap();
     let mut handles = [None, None];
+    let mut evicted = String::new();
     let mut run = |step: &Step| {
+        let evictions = match step {
+            Step::Do(at, _) | Step::Close(at) => handles[*at].as_ref().map(Evictions::of),
+            _ => None,
+        };
         match step {
             Step::Open(at, kind) => handles[*at] = Some(open(&task, &hook, &clock, *at as u64, *kind)),
             Step::Do(at, op) => {
@@ -181,24 +202,32 @@ fn the_part_of_a_process() {
             Step::Fill(_) => unreachable!(),
         }
         steps.write_all(b".").unwrap();
+        let keys = evictions.map(|evictions| evictions.take()).unwrap_or_default();
+        evicted.extend(keys.iter().map(|key| format!("{key},")).chain(["\n".into()]));
     };
     scenario.before.iter().for_each(&mut run);
     *hook.0.lock().unwrap() = Some(Plan { at: task.at, bytes: task.bytes, calls: Vec::new() });
     scenario.steps.iter().for_each(&mut run);
     let calls = hook.0.lock().unwrap().take().unwrap().calls;
     let lines: Vec<_> = calls.iter().map(usize::to_string).collect();
+    fs::write(task.folder.join("evicted"), evicted).unwrap();
     fs::write(task.folder.join("calls"), lines.join("\n")).unwrap();
 }
 
 fn open(task: &Task, hook: &Arc<Death>, clock: &StepClock, seed: u64, kind: Handle) -> Log {
-    let env = Env {
-        disk: Arc::new(HookedDisk::new(RealDisk, Arc::clone(hook))),
+    let mut env = Env {
+        disk: Arc::new(Watched::over(RealDisk, hook.clone())),
         clock: Arc::new(clock.clone()),
         pid: std::process::id,
         map_index: true,
         ..env(&World::new(0, 512), 0, seed)
     };
-    Log::open_in(env, &task.cache(), &Options::new().fast_save(kind == Handle::Fast)).unwrap()
+    if kind == Handle::Limited {
+        limit::tighten(&mut env, seed);
+    }
+    // As in the simulation: one writer compresses, the other does not.
+    let options = kind.options().compress(compresses(seed, 1));
+    Log::open_in(env, &task.cache(), &options).unwrap()
 }
 
 /// Counts disk calls and ends the process in one of them.
@@ -212,24 +241,32 @@ struct Plan {
     calls: Vec<usize>,
 }
 
-impl Hook for Death {
-    fn before(&self, _: Call, len: usize) -> usize {
-        let mut plan = self.0.lock().unwrap();
-        let Some(plan) = &mut *plan else { return len };
-        plan.calls.push(len);
-        match plan.bytes {
-            _ if plan.calls.len() as u64 != plan.at => len,
-            0 => end(),
-            bytes => bytes,
-        }
+impl Plan {
+    fn is_now(&self) -> bool {
+        self.calls.len() as u64 == self.at
     }
+}
 
-    fn after(&self, _: Call) {
-        if let Some(plan) = &*self.0.lock().unwrap()
-            && plan.calls.len() as u64 == plan.at
-        {
+impl Watcher for Death {
+    fn told(&self, told: Told) -> io::Result<()> {
+        let mut plan = self.0.lock().unwrap();
+        let (Some(plan), Told::Before(call) | Told::After(call)) = (&mut *plan, told) else { return Ok(()) };
+        // Never the call to die in: the next one is as good.
+        if call == Call::Unlock {
+            return Ok(());
+        }
+        let before = told == Told::Before(call);
+        if before {
+            plan.calls.push(call.writes().unwrap_or(0));
+        }
+        if plan.is_now() && (plan.bytes == 0 || !before) {
             end();
         }
+        Ok(())
+    }
+
+    fn shorten(&self, len: usize) -> usize {
+        self.0.lock().unwrap().as_ref().filter(|plan| plan.is_now()).map_or(len, |plan| plan.bytes)
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     model::{NAME, NEW_NAME, note},
     ops::{Draw, Op, Outcome, Part, Taste, execute, key, key_count, observe},
     plans::StopPlan,
-    process::{open, tier_of},
+    process::{Evictions, open, tier_of},
     report,
     rng::Rng,
     search, setting,
@@ -16,12 +16,15 @@ use super::{
 };
 use crate::{
     ErrorKind,
-    log::{Log, Options, Times, Write, env::Checkpoints, shared::Settings},
+    log::{
+        Log, Options, Times, Write,
+        env::{Checkpoints, Env},
+    },
 };
 use std::{
     collections::{BTreeSet, HashSet},
     path::Path,
-    sync::{Arc, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -44,6 +47,14 @@ fn a_log_with_a_limit_keeps_to_it_and_drops_values_alone() {
 
 fn slack(seed: u64) -> u64 {
     SLACK[usize::try_from(seed % 2).unwrap_or(0)]
+}
+
+/// Leaves little room beyond a limit.
+pub(super) fn tighten(env: &mut Env, seed: u64) {
+    env.size_slack = slack(seed);
+    if env.size_slack == SLACK[0] {
+        env.checkpoints = Checkpoints { small_bytes: u64::MAX, ..env.checkpoints };
+    }
 }
 
 /// One process with a limit, and one that only looks.
@@ -89,10 +100,7 @@ fn start(world: &Arc<World>, seed: u64, rng: &mut Rng) -> Result<Log, String> {
     let process = world.spawn();
     let options = Options::new().fast_save(rng.chance(50)).memory_tier(tier_of(seed)).max_size(MAX);
     let mut env = env(world, process, seed ^ (process as u64) << 48);
-    env.size_slack = slack(seed);
-    if env.size_slack == SLACK[0] {
-        env.checkpoints = Checkpoints { small_bytes: u64::MAX, ..env.checkpoints };
-    }
+    tighten(&mut env, seed);
     Log::open_in(env, Path::new(NAME), &options).map_err(|error| format!("opening fails: {error}"))
 }
 
@@ -131,11 +139,7 @@ impl Limited {
 
     /// What the engine says that it has dropped since the last time.
     fn take_evicted(&self) -> BTreeSet<usize> {
-        let counters = &self.log.shared.counters;
-        let hashes = std::mem::take(&mut *counters.evicted_hashes.lock().unwrap_or_else(PoisonError::into_inner));
-        let header = self.log.shared.generation().header;
-        let find = |hash| (0..key_count()).find(|at| header.hash(key(*at)) == hash).expect("a key of the history");
-        hashes.into_iter().map(find).collect()
+        Evictions::of(&self.log).take().into_iter().collect()
     }
 
     /// Whether these values had to go, and no others had to go before them.
@@ -177,14 +181,9 @@ impl Limited {
 
     fn reopen(&mut self, seed: u64, rng: &mut Rng) -> Result<(), String> {
         let log = std::mem::replace(&mut self.log, start(&self.world, seed, rng)?);
-        let kept = Arc::clone(&log.shared);
+        let evictions = Evictions::of(&log);
         log.close().map_err(|error| format!("closing fails: {error}"))?;
-        // An index that was made at the end may be what makes the file too long; the end of the handle comes to that.
-        kept.close(&Settings::READING).map_err(|error| format!("closing fails: {error}"))?;
-        let new = std::mem::replace(&mut self.log, Log { shared: kept, settings: Settings::READING });
-        let evicted = self.take_evicted();
-        self.log = new;
-        self.judge(&evicted)?;
+        self.judge(&evictions.take().into_iter().collect())?;
         self.read.clear();
         Ok(())
     }

@@ -18,6 +18,7 @@ mod inode;
 mod killed;
 mod limit;
 mod model;
+mod narrow;
 mod ops;
 mod plans;
 mod process;

@@ -13,12 +13,23 @@ pub(in crate::log) enum Call {
     SyncDir,
     FreeBytes,
     Stat,
-    Read,
-    Write,
+    Read { offset: u64, len: usize },
+    Write { offset: u64, len: usize },
     Truncate,
     Sync,
     Lock,
+    Unlock,
     Adopt,
+}
+
+impl Call {
+    /// The bytes that a write is to write.
+    pub(in crate::log) fn writes(self) -> Option<usize> {
+        match self {
+            Self::Write { len, .. } => Some(len),
+            _ => None,
+        }
+    }
 }
 
 /// What a disk call does instead of its work.
@@ -53,9 +64,9 @@ impl Fault {
         use Call::{Create, Lock, Open, Read, Rename, Sync, SyncDir, Truncate, Write};
         match self {
             Self::Eio => true,
-            Self::Enospc | Self::Edquot => matches!(call, Create | Write | Truncate | Rename | Sync | SyncDir),
-            Self::Eintr => matches!(call, Open | Create | Read | Write | Truncate | Sync | Lock),
-            Self::ShortOne | Self::ShortHalf => matches!(call, Read | Write),
+            Self::Enospc | Self::Edquot => matches!(call, Create | Write { .. } | Truncate | Rename | Sync | SyncDir),
+            Self::Eintr => matches!(call, Open | Create | Read { .. } | Write { .. } | Truncate | Sync | Lock),
+            Self::ShortOne | Self::ShortHalf => matches!(call, Read { .. } | Write { .. }),
             Self::SyncDrops | Self::SyncForgets => matches!(call, Sync | SyncDir),
         }
     }

@@ -1,11 +1,21 @@
 //! A simulated process with its handle.
 
-use super::{disk::env, model::NAME, world::World};
+use super::{
+    disk::env,
+    limit,
+    model::NAME,
+    ops::{key, key_count},
+    world::World,
+};
 use crate::{
     Result,
-    log::{Log, Options},
+    log::{Log, Options, header::FileHeader},
 };
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 /// Long enough for nothing: in one thread nobody frees a lock while another waits for it.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(20);
@@ -33,8 +43,33 @@ impl Process {
 /// Opens the cache in a process, with an identity of its own in what it draws at random.
 pub(super) fn open(world: &Arc<World>, process: usize, seed: u64, options: Options) -> Result<Log> {
     let options = options.lock_timeout(LOCK_TIMEOUT).memory_tier(tier_of(seed)).compress(compresses(seed, process));
+    let limit_seed = seed;
     let seed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (process as u64) << 32;
-    Log::open_in(env(world, process, seed), Path::new(NAME), &options)
+    let mut env = env(world, process, seed);
+    if options.max_size.is_some() {
+        limit::tighten(&mut env, limit_seed);
+    }
+    Log::open_in(env, Path::new(NAME), &options)
+}
+
+/// The values that a handle has dropped to make room since this was last called. It can be asked when the handle is gone.
+#[derive(Debug)]
+pub(super) struct Evictions {
+    hashes: Arc<Mutex<Vec<u128>>>,
+    header: FileHeader,
+}
+
+impl Evictions {
+    pub(super) fn of(log: &Log) -> Self {
+        let hashes = Arc::clone(&log.shared.counters.evicted_hashes);
+        Self { hashes, header: log.shared.generation().header }
+    }
+
+    pub(super) fn take(&self) -> Vec<usize> {
+        let hashes = std::mem::take(&mut *self.hashes.lock().unwrap_or_else(PoisonError::into_inner));
+        let find = |hash| (0..key_count()).find(|at| self.header.hash(key(*at)) == hash).expect("a key of the history");
+        hashes.into_iter().map(find).collect()
+    }
 }
 
 /// Whether a process compresses: in some histories all do, in some only every other.

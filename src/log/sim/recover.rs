@@ -1,7 +1,7 @@
 //! What a crash history checks when the power comes back.
 
 use super::{
-    crash::{CRASHES_MAX, History},
+    crash::{CRASHES_MAX, History, Kind},
     inode::Luck,
     model::{NAME, NEW_NAME, note},
     ops::observe,
@@ -41,7 +41,7 @@ impl History<'_> {
             }
         }
         self.again.clear();
-        if self.rng.chance(if self.narrow { 90 } else { 60 }) {
+        if self.rng.chance(if self.kind == Kind::Narrow { 90 } else { 60 }) {
             // The program begins again where it was and does the same: what it writes may be, byte for byte and at the
             // same place, what the crash took away, and what stood behind that must not come back with it.
             self.again.extend(self.issued.drain(..).rev());
@@ -55,14 +55,15 @@ impl History<'_> {
         let exists = self.world.machine().find(Path::new(NAME)).is_some();
         let before = self.begin();
         let fast = self.rng.chance(self.fast_percent);
-        let read_only = exists && self.rng.chance(30);
-        let (first, seen) = self.look(Options::new().read_only(read_only), false)?;
+        // With a limit, closing writes down what was read.
+        let read_only = exists && (self.rng.chance(30) || self.limited);
+        let (first, seen) = self.look(self.options().read_only(read_only), false)?;
         self.model.see_after_crash(&seen)?;
         drop(first);
         if exists && self.begin() > before {
             return Err("opening, reading or closing has changed the disk".into());
         }
-        let (second, again) = self.look(Options::new().fast_save(fast), fast)?;
+        let (second, again) = self.look(self.options().fast_save(fast), fast)?;
         if seen != again {
             return Err(format!("a second look after a crash shows something else: {seen:?}, then {again:?}"));
         }

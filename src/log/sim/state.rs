@@ -162,6 +162,11 @@ impl State {
         matches!(self.cells[key], Some(Cell::Value { aux: false, .. }))
     }
 
+    /// Whether nothing but a value stands under a key.
+    pub(super) fn may_be_evicted(&self, key: usize) -> bool {
+        self.cells[key].is_none() || self.is_value(key)
+    }
+
     /// The bytes of the bookkeeping.
     pub(super) fn books(&self) -> u64 {
         let len = |cell: &Option<Cell>| match cell {

@@ -29,8 +29,6 @@ pub(super) struct Open {
 pub(super) struct Made {
     pub(super) process: usize,
     pub(super) call: Call,
-    /// What a write was to write.
-    pub(super) len: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -161,7 +159,7 @@ impl World {
             }
         }
         if let Some(made) = &mut machine.made {
-            made.push(Made { process, call, len: 0 });
+            made.push(Made { process, call });
         }
         let turn = machine.turn(process, call)?;
         Ok((machine, turn))

@@ -44,12 +44,9 @@ impl CachedSessionBuilder {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn urls_expire_after<P: Into<String>, E: Into<Expire>>(
-        mut self,
-        patterns: impl IntoIterator<Item = (P, E)>,
-    ) -> Self {
+    pub fn urls_expire_after<P: Into<String>>(mut self, patterns: impl IntoIterator<Item = (P, Expire)>) -> Self {
         for (pattern, expire) in patterns {
-            if let Err(error) = self.settings.rules.urls.push(&pattern.into(), expire.into()) {
+            if let Err(error) = self.settings.rules.urls.push(&pattern.into(), expire) {
                 self.fail(error);
             }
         }
@@ -96,7 +93,8 @@ impl CachedSessionBuilder {
     /// Serves what has expired at once, and asks the origin in the background: `true`, or for so long after the expiry.
     /// Off unless set.
     ///
-    /// There is one such request at a time for each response. One that is under way when the program ends is dropped, and
+    /// There is one such request at a time for each response, and 32 for the session; what is stale beyond that waits for
+    /// a later request. One that is under way when the program ends is dropped, and
     /// a failure goes unnoticed: the next request finds what is stored as stale as before.
     pub fn stale_while_revalidate(mut self, stale: impl Into<Staleness>) -> Self {
         self.settings.rules.stale_while_revalidate = stale.into();

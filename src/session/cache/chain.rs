@@ -86,7 +86,8 @@ impl Decoded {
         Some(decoded)
     }
 
-    /// Whether a request with these headers gets it, where no key of a variant has told: that is so with the keys of others.
+    /// Whether a request with these headers gets it. The key of a variant does not tell where a 304 has changed by what the
+    /// response varies, and the keys of others never do.
     fn is_for(&self, headers: &HeaderMap) -> bool {
         let names = self.facts.vary.names();
         !self.facts.vary.is_any()
@@ -250,7 +251,7 @@ impl Cache {
                 return Ok(Lookup::Nothing);
             };
             let (version, is_alias) = (entry.version, target.is_some());
-            if variant.is_none() && headers.is_some_and(|headers| !decoded.is_for(headers)) {
+            if headers.is_some_and(|headers| !decoded.is_for(headers)) {
                 return Ok(Lookup::OtherVariant);
             }
             let part = Part { key: chosen, version, is_alias, decoded, invalid: false };

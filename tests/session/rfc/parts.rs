@@ -106,3 +106,10 @@ fn parts_are_not_stored() {
         ),
     ]);
 }
+
+/// Nobody who asks for the whole is told that a part of it is not there.
+#[test]
+fn what_a_range_does_not_reach_is_not_stored_for_all() {
+    let fresh = "Cache-Control: max-age=3600 | Content-Range: bytes */6";
+    run(&[case("416", vec![get("Range: bytes=9-").gives(416, fresh), get("").gives(200, STORED).status(200)])]);
+}

@@ -1,6 +1,6 @@
 //! Section 4.3: asking whether a stored response still holds, and being asked.
 
-use super::script::{Step, ask, get, run};
+use super::script::{Step, ask, get, run, run_with};
 
 const D1: &str = "Thu, 18 Aug 2022 02:01:18 GMT";
 const D2: &str = "Fri, 19 Aug 2022 02:01:18 GMT";
@@ -298,4 +298,18 @@ fn a_head_updates_what_a_get_has_stored() {
         ),
         case("gone", vec![stale(), ask("HEAD", "").gives(410, ""), get("").confirmed("")]),
     ]);
+}
+
+/// 3: what the origin says last is whether a response may be stored, and for whom.
+#[test]
+fn a_304_can_take_back_that_a_response_may_be_stored() {
+    let steps = |said: &str| {
+        vec![
+            get("").gives(200, "Cache-Control: max-age=0 | ETag: \"1\""),
+            get("").confirmed(format!("Cache-Control: {said}, max-age=3600 | ETag: \"1\"")).status(200).body("body 0"),
+            get("").gives(200, "").not_sent("if-none-match"),
+        ]
+    };
+    run(&[("no-store".to_owned(), steps("no-store"))]);
+    run_with(&[("private".to_owned(), steps("private"))], |builder| builder.shared_cache(true));
 }

@@ -143,3 +143,19 @@ fn shared_credentials_are_not_shared_where_the_response_varies_by_them() {
         |builder| builder.share_across_credentials(true),
     );
 }
+
+/// 4.1: what counts is the `Vary` that the response has now.
+#[test]
+fn a_304_can_make_a_response_vary_by_more() {
+    let tag = "ETag: \"1\" | Vary: A";
+    run(&[(
+        "more".to_owned(),
+        vec![
+            get("A: 1 | B: 1").gives(200, format!("Cache-Control: max-age=0 | {tag}")),
+            get("A: 1 | B: 1").confirmed(format!("Cache-Control: max-age=3600 | {tag}, B")).status(200),
+            get("A: 1 | B: 1").hits().status(200),
+            get("A: 1 | B: 2").gives(200, format!("Cache-Control: max-age=3600 | {tag}, B")).body("body 3"),
+            get("A: 1 | B: 2").hits().body("body 3"),
+        ],
+    )]);
+}

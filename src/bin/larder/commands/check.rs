@@ -1,6 +1,6 @@
 //! `larder check`: reads everything and says what is damaged.
 
-use super::{exists, look_at};
+use super::{exists, look_at, told};
 use crate::{args::Check, failure::Failure, output::Output};
 use larder::{
     Backend,
@@ -76,5 +76,9 @@ fn check_others(place: &str, output: &mut Output) -> Result<(), Failure> {
         }
         output.text(if sound { "sound" } else { "damaged" })?;
     }
-    if sound { Ok(()) } else { Err(Failure::Damaged(format!("{place}: {} responses are damaged", unreadable.len()))) }
+    if sound {
+        Ok(())
+    } else {
+        Err(Failure::Damaged(format!("{}: {} responses are damaged", told(place), unreadable.len())))
+    }
 }

@@ -1,6 +1,6 @@
 //! `larder clear`: deletes everything.
 
-use super::{change, look_at};
+use super::{change, look_at, told};
 use crate::{args::Clear, failure::Failure, output::Output};
 use serde_json::json;
 use std::io::{self, IsTerminal, Write};
@@ -21,7 +21,7 @@ fn is_sure(place: &str, count: u64) -> Result<bool, Failure> {
         return Ok(false);
     }
     let asking = Failure::io("ask");
-    write!(io::stderr(), "Delete all {count} responses in {place}? [y/N] ").map_err(asking)?;
+    write!(io::stderr(), "Delete all {count} responses in {}? [y/N] ", told(place)).map_err(asking)?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).map_err(Failure::io("read the answer"))?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))

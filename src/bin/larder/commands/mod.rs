@@ -31,6 +31,14 @@ fn change(place: &str) -> Result<Cache, Failure> {
     Ok(Cache::open(place)?)
 }
 
+/// A place as it is told of: without the password of a server.
+fn told(place: &str) -> String {
+    match Backend::at(place) {
+        Ok(backend) if place.contains("://") => backend.to_string(),
+        _ => place.to_owned(),
+    }
+}
+
 fn exists(place: &str) -> Result<(), Failure> {
     match Backend::at(place)? {
         Backend::LogAt(path) | Backend::SqliteAt(path) => path
@@ -38,5 +46,19 @@ fn exists(place: &str) -> Result<(), Failure> {
             .and_then(|there| if there { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) })
             .map_err(Failure::io(format!("open the cache {}", path.display()))),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_place_is_told_of_without_its_password() {
+        for (place, want) in [
+            ("redis://user:secret@x.org/0#name", "redis://REDACTED@x.org/0"),
+            ("a/b.larder", "a/b.larder"),
+            ("log:a.larder", "log:a.larder"),
+        ] {
+            assert_eq!(super::told(place), want);
+        }
     }
 }

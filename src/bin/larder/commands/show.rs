@@ -1,6 +1,6 @@
 //! `larder show`: one response, whole.
 
-use super::look_at;
+use super::{look_at, told};
 use crate::{
     args::Show,
     base64,
@@ -15,7 +15,7 @@ use std::time::SystemTime;
 pub(crate) fn run(args: &Show, output: &mut Output) -> Result<(), Failure> {
     let cache = look_at(&args.place)?;
     let Some((response, _)) = find(&cache, &args.key)? else {
-        return Err(Failure::NotFound(format!("nothing is stored under {} in {}", args.key, args.place)));
+        return Err(Failure::NotFound(format!("nothing is stored under {} in {}", args.key, told(&args.place))));
     };
     if args.body {
         return output.bytes(response.bytes());
