@@ -15,7 +15,7 @@ use origin::Origin;
 use std::{path::Path, sync::Arc, time::Duration};
 use table::Line;
 
-pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
 /// Responses that each client has in its cache.
 const PAGES: usize = 200;
@@ -25,7 +25,7 @@ const HITS: usize = 20;
 
 /// What a client has to decide before it hands out what it has stored.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Policy {
+pub(crate) enum Policy {
     /// It is not asked to mind the headers of the response.
     Plain,
     /// Whether the response is fresh, by RFC 9111.
@@ -35,9 +35,9 @@ pub enum Policy {
 }
 
 impl Policy {
-    pub const ALL: [Self; 3] = [Self::Plain, Self::Whole, Self::Vary];
+    pub(crate) const ALL: [Self; 3] = [Self::Plain, Self::Whole, Self::Vary];
 
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
             Self::Whole => "whole",
@@ -47,7 +47,7 @@ impl Policy {
 }
 
 /// A client that has a cache of its own.
-pub trait Client {
+pub(crate) trait Client {
     /// The body of one page.
     fn body(&mut self, page: usize) -> Result<Vec<u8>>;
 
