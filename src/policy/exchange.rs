@@ -357,7 +357,7 @@ impl<'a> Exchange<'a> {
             || by_rfc && said.no_cache
             || self.control.no_cache
             || self.wish.refresh != Refresh::No
-            || self.rules.always_revalidate && held.facts.has_validator && !settled
+            || self.rules.always_revalidate && held.facts.has_validator && !settled && !self.only_if_cached()
             || self.is_too_old(held, expiry, now)
     }
 

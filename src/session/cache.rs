@@ -246,14 +246,7 @@ impl Cache {
     /// [`InvalidInput`](ErrorKind::InvalidInput) if it is not a URL, and whatever the store says.
     pub fn delete_url(&self, url: impl AsRef<str>) -> Result<bool> {
         let identity = self.get_of(url.as_ref())?;
-        self.change(|plan| {
-            let mut any = plan.delete(identity.key(), |_| true)?;
-            for entry in plan.listed(&identity)? {
-                any |= plan.delete(entry.key, |_| true)?;
-            }
-            plan.unlist(&identity)?;
-            Ok(any)
-        })
+        self.change(|plan| delete_listed(plan, &identity))
     }
 
     /// Whether a key leads to a response, expired or not.
@@ -392,11 +385,11 @@ impl Cache {
     /// for them now.
     pub(crate) fn invalidate(&self, urls: &[Url]) -> Result<()> {
         let asked: Vec<_> = urls.iter().map(|url| self.get_of_parsed(url)).collect::<Result<_>>()?;
-        // Keys of others have no lists.
+        // What others store is not listed, so that a mark on the list would not count for it.
         let has_lists = self.inner.foreign.is_none();
         self.change(|plan| {
             asked.iter().try_for_each(|asked| {
-                if has_lists { plan.invalidate(asked) } else { plan.delete(asked.key(), |_| true).map(drop) }
+                if has_lists { plan.invalidate(asked) } else { delete_listed(plan, asked).map(drop) }
             })
         })
     }
@@ -521,6 +514,16 @@ impl Cache {
         }
         Err(Error::new(ErrorKind::Conflict, "others change the same entry all the time; try again"))
     }
+}
+
+/// Deletes what is stored under the key of a request, and what is listed under its URL. Whether there was any.
+fn delete_listed(plan: &mut Plan<'_>, identity: &Identity) -> Result<bool> {
+    let mut any = plan.delete(identity.key(), |_| true)?;
+    for entry in plan.listed(identity)? {
+        any |= plan.delete(entry.key, |_| true)?;
+    }
+    plan.unlist(identity)?;
+    Ok(any)
 }
 
 impl fmt::Debug for Cache {

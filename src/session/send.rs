@@ -1,6 +1,6 @@
 //! The course of one request through cache and network, redirects included.
 
-use std::{io, time::Instant};
+use std::{cell::Cell, io, time::Instant};
 
 use super::{
     CacheStatus, CachedSession, KeyScheme, Response, Serializer, Timeout, Transport,
@@ -14,8 +14,11 @@ use super::{
     spool::SpoolReader,
     stream::ResponseStream,
 };
+use http::HeaderName;
+
 use crate::{
     Error, ErrorKind, Mode, Result, StoredResponse,
+    entry::foreign,
     policy::{
         exchange::{Exchange, First, Forward, Next, Reuse, Wish},
         key::{Asked, Identity},
@@ -187,9 +190,7 @@ impl<'a> Course<'a> {
         }
         if let Some(rules) = self.session.cache().foreign_keys() {
             let url = self.with_fragment(request.url.as_str().to_owned());
-            let (method, headers, body) = (request.method.as_str(), &*request.headers, &request.body[..]);
-            let keyed = Keyed { method, url: &url, headers, body, verify: self.verifies() };
-            hop.asked.foreign(rules, &keyed, self.settings.serializer == Serializer::Json);
+            hop.asked.foreign(rules, &self.keyed(request, &url), self.settings.serializer == Serializer::Json);
         }
         let method = hop.asked.identity.method.clone();
         let exchange = Exchange::new(&self.settings.rules, self.wish, &method, request.url.as_str(), &request.headers)
@@ -225,14 +226,17 @@ impl<'a> Course<'a> {
         if hop.cached && exchange.is_head() {
             let by_others = self.settings.key_fn.is_some() || hop.asked.identity.is_foreign();
             let get = hop.asked.as_get(if by_others { &[] } else { &self.settings.match_headers });
-            found = self.look_up(hop, &get, exchange)?;
+            found = self.look_up(hop, &get, exchange)?.0;
             hop.get = match &found {
                 Lookup::Found(chain) if chain.hops.is_empty() => Some(chain.response.clone()),
                 _ => None,
             };
         }
         if hop.cached && !self.is_served(exchange, &found) {
-            found = self.look_up(hop, &hop.asked.identity, exchange)?;
+            let (looked_up, name) = self.look_up(hop, &hop.asked.identity, exchange)?;
+            found = looked_up;
+            // What comes instead is stored there as well.
+            hop.asked.identity.name = name.or(hop.asked.identity.name);
         }
         // A key function does not tell methods apart, and what answers a HEAD must not answer a GET.
         hop.cached &= !(exchange.is_head() && self.settings.key_fn.is_some());
@@ -242,7 +246,7 @@ impl<'a> Course<'a> {
     /// Goes on from what a look-up came to.
     fn decide(&mut self, hop: &Hop<'_>, exchange: &Exchange<'_>, found: Lookup) -> Result<Decided> {
         let now = self.session.cache().now();
-        let miss = if matches!(found, Lookup::OtherVariant) { Forward::VaryMiss } else { Forward::UriMiss };
+        let miss = if matches!(found, Lookup::OtherVariant(_)) { Forward::VaryMiss } else { Forward::UriMiss };
         let whole = self.is_served(exchange, &found);
         // A chain is served whole if every part of it may be; else from its first redirect on, each on its own.
         let found = found.found().map(|chain| if whole { chain } else { chain.cut() });
@@ -331,7 +335,19 @@ impl<'a> Course<'a> {
         !matches!(exchange.first(), First::Refuse | First::Send(_))
     }
 
-    fn look_up(&mut self, hop: &Hop<'_>, asked: &Identity, exchange: &Exchange<'_>) -> Result<Lookup> {
+    /// A request as the keys of requests-cache see it.
+    fn keyed<'r>(&self, request: &'r Request, url: &'r str) -> Keyed<'r> {
+        let (method, headers, body) = (request.method.as_str(), &*request.headers, &request.body[..]);
+        Keyed { method, url, headers, body, verify: self.verifies() }
+    }
+
+    /// What is stored for a request, and the name of its variant if that has one of its own.
+    fn look_up(
+        &mut self,
+        hop: &Hop<'_>,
+        asked: &Identity,
+        exchange: &Exchange<'_>,
+    ) -> Result<(Lookup, Option<[u8; 32]>)> {
         let whose = match self.settings.rules.mode {
             Mode::Offline => Whose::Any,
             Mode::Cache if exchange.by_rfc() => Whose::OwnMarked,
@@ -340,16 +356,24 @@ impl<'a> Course<'a> {
         let hops_max = self.limit - self.history.len().min(self.limit);
         let with = if self.stream { With::Head } else { With::Body };
         let (session, headers) = (self.session, &hop.asked.headers);
+        let name = Cell::new(None);
+        let elsewhere = |names: &[HeaderName]| {
+            let rules = session.cache().foreign_keys()?;
+            let url = self.with_fragment(hop.request.url.as_str().to_owned());
+            name.set(rules.variant_key(names, &self.keyed(hop.request, &url)).map(|key| foreign(key, 0)));
+            Some(Identity { name: name.get(), ..asked.clone() }).filter(|variant| variant.name.is_some())
+        };
         let look = || {
-            let found = session.cache().look_up(asked, headers, hops_max, whose, with);
+            name.set(None);
+            let found = session.cache().look_up(asked, headers, hops_max, (whose, with), elsewhere);
             Ok(self.tolerate(found)?.unwrap_or(Lookup::Nothing))
         };
         if !self.stream {
-            return look();
+            return Ok((look()?, name.get()));
         }
         let (found, reader) = self.with_body(look)?;
         self.reader = reader;
-        Ok(found)
+        Ok((found, name.get()))
     }
 
     /// What a look-up finds, together with its own body: what is written in between must not bring that of another.

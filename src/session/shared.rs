@@ -13,9 +13,13 @@ use crate::{
     Result,
     dict::Dict,
     entry::{StoredRequest, pickle::is_pickle},
-    policy::requests_cache::{KeyRules, Keyed, PICKLE},
+    policy::{
+        requests_cache::{KeyRules, Keyed, PICKLE},
+        vary::Vary,
+    },
     store::{KeysOf, Lapse, SharedStore, Store},
 };
+use http::HeaderMap;
 #[cfg(feature = "sqlite")]
 use std::path::Path;
 
@@ -76,14 +80,20 @@ pub(super) fn is_of_python(path: &Path) -> Result<bool> {
 }
 
 /// The keys that a stored request may have there: whether the certificate was verified is not stored with it, and what
-/// was pickled has others.
+/// was pickled has others. Behind them those of a variant, if there may be one.
 fn keys_of(rules: &KeyRules) -> KeysOf {
     let pickled = KeyRules { serializer: PICKLE.to_owned(), ..rules.clone() };
     let rules = [rules.clone(), pickled];
-    Arc::new(move |request: &StoredRequest| {
+    Arc::new(move |request: &StoredRequest, answer: &HeaderMap| {
         let (method, url, headers) = (&request.method, &request.url, &request.headers);
         let body = request.body.as_deref().unwrap_or_default();
         let ways = rules.iter().flat_map(|rules| [(rules, true), (rules, false)]);
-        ways.filter_map(|(rules, verify)| rules.key(&Keyed { method, url, headers, body, verify })).collect()
+        let ways = ways.map(|(rules, verify)| (rules, Keyed { method, url, headers, body, verify }));
+        let mut keys: Vec<_> = ways.clone().filter_map(|(rules, keyed)| rules.key(&keyed)).collect();
+        let vary = Vary::of(answer);
+        if !vary.names().is_empty() {
+            keys.extend(ways.filter_map(|(rules, keyed)| rules.variant_key(vary.names(), &keyed)));
+        }
+        keys
     })
 }

@@ -1,6 +1,7 @@
 //! `larder copy`.
 
 use crate::{Place, urls};
+use larder::Cache;
 use std::fs;
 
 #[test]
@@ -73,4 +74,89 @@ fn pickles_of_python_are_read_and_what_would_run_code_is_refused_by_name() {
     let lines = place.json(&["ls", "c.larder"]);
     assert_eq!(urls(&lines), ["http://origin.example/p", "http://origin.example/small?a=1&b=2"]);
     assert_eq!(place.run(&["check", "http_cache.sqlite"]).code, 4);
+}
+
+/// A place of this test alone on a server that `./test` has started.
+fn on_server(variable: &str, name: &str) -> String {
+    let address = std::env::var(variable);
+    let address = address.unwrap_or_else(|_| panic!("{variable} is not set; run ./test, which starts the servers"));
+    format!("{address}#cli-{}-{name}", std::process::id())
+}
+
+/// There, on after an interruption, and back; each time compared.
+fn a_copy_goes_there_and_back(server: &str) {
+    let place = Place::new();
+    let cache = place.cache("c.larder");
+    cache.alias("a name", "http://example.org/").unwrap();
+    let there = &place.json(&["copy", "c.larder", server])[0];
+    assert_eq!((&there["copied"], &there["aliases"], &there["skipped"]), (&4.into(), &1.into(), &0.into()));
+    assert_eq!((&there["verified"]["same"], &there["verified"]["missing"]), (&4.into(), &0.into()));
+    assert_eq!(place.json(&["ls", server]), place.json(&["ls", "c.larder"]));
+    // As if it had ended early, and as if one had been damaged on the way.
+    let stored = Cache::open(server).unwrap();
+    assert!(stored.contains("a name").unwrap());
+    assert!(stored.delete("http://example.org/").unwrap());
+    let old = stored.get("http://example.org/old").unwrap().unwrap().0;
+    stored.save(&old.with_expires(None)).unwrap();
+    let again = &place.json(&["copy", "c.larder", server])[0];
+    assert_eq!((&again["copied"], &again["unchanged"], &again["aliases"]), (&2.into(), &2.into(), &1.into()));
+    assert_eq!(again["verified"], there["verified"]);
+    // The other way, interrupted as well.
+    let back = &place.json(&["copy", server, "back.larder"])[0];
+    assert_eq!((&back["copied"], &back["aliases"]), (&4.into(), &1.into()));
+    assert_eq!(back["verified"], there["verified"]);
+    assert_eq!(place.json(&["ls", "back.larder"]), place.json(&["ls", "c.larder"]));
+    let to = Cache::open(place.path("back.larder").to_str().unwrap()).unwrap();
+    assert!(to.contains("a name").unwrap());
+    to.delete("http://example.org/old").unwrap();
+    drop(to);
+    let again = &place.json(&["copy", server, "back.larder"])[0];
+    assert_eq!((&again["copied"], &again["unchanged"], &again["verified"]), (&1.into(), &3.into(), &there["verified"]));
+    // What is at the target alone stays, and is no fault.
+    let lonely = &place.json(&["copy", "c.larder", "other.larder"])[0];
+    assert_eq!(lonely["verified"], there["verified"]);
+    stored.clear().unwrap();
+    assert!(place.json(&["ls", server]).is_empty());
+}
+
+#[test]
+#[ignore = "needs Redis; run by ./test"]
+fn a_copy_goes_to_redis_and_back_and_goes_on_where_it_ended() {
+    a_copy_goes_there_and_back(&on_server("LARDER_REDIS", "copy"));
+}
+
+#[test]
+#[ignore = "needs MongoDB; run by ./test"]
+fn a_copy_goes_to_mongodb_and_back_and_goes_on_where_it_ended() {
+    a_copy_goes_there_and_back(&on_server("LARDER_MONGO", "copy"));
+}
+
+#[test]
+#[ignore = "needs Redis and MongoDB; run by ./test"]
+fn a_copy_goes_from_one_server_to_another() {
+    let place = Place::new();
+    place.cache("c.larder");
+    let (redis, mongo) = (on_server("LARDER_REDIS", "across"), on_server("LARDER_MONGO", "across"));
+    let first = &place.json(&["copy", "c.larder", &redis])[0];
+    for (from, to) in [(&redis, &mongo), (&mongo, &redis)] {
+        let report = &place.json(&["copy", from, to])[0];
+        assert_eq!(report["verified"], first["verified"]);
+    }
+    for server in [redis, mongo] {
+        Cache::open(&server).unwrap().clear().unwrap();
+    }
+}
+
+#[test]
+#[ignore = "needs Redis; run by ./test"]
+fn a_copy_for_python_goes_to_redis_and_back() {
+    let place = Place::new();
+    place.cache("c.larder");
+    let server = on_server("LARDER_REDIS", "python");
+    let there = &place.json(&["copy", "--requests-cache", "c.larder", &server])[0];
+    assert_eq!(there["verified"]["same"], 4);
+    assert!(place.json(&["ls", &server]).iter().all(|line| line["key"].as_str().unwrap().len() == 16));
+    let back = &place.json(&["copy", &server, "back.larder"])[0];
+    assert_eq!(back["verified"]["checksum"], there["verified"]["checksum"]);
+    Cache::open(&server).unwrap().clear().unwrap();
 }

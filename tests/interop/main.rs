@@ -8,6 +8,7 @@ mod support;
 
 mod cases;
 mod python;
+mod variants;
 
 use cases::{Case, all, origin};
 use larder::{Backend, CachedSession, CachedSessionBuilder, Expire, KeyScheme, Serializer};
@@ -20,25 +21,46 @@ struct Shared {
     backend: Backend,
     /// As Python names it.
     place: serde_json::Value,
+    match_headers: Vec<String>,
+    ignored: Option<Vec<String>>,
 }
 
 impl Shared {
     fn sqlite(folder: &Path) -> Self {
         let path = folder.join("http_cache.sqlite");
         let place = serde_json::json!({ "backend": "sqlite", "name": path });
-        Self { backend: Backend::Sqlite, place }
+        Self { backend: Backend::Sqlite, place, match_headers: Vec::new(), ignored: None }
     }
 
     /// A cache on a server that other tests use as well: each has its folder for a name.
     fn redis(folder: &Path) -> Self {
         let url = std::env::var("LARDER_REDIS").expect("LARDER_REDIS is the URL of a Redis server; ./test sets it");
         let place = serde_json::json!({ "backend": "redis", "name": name_of(folder), "redis_url": url });
-        Self { backend: url.parse().unwrap(), place }
+        Self { backend: url.parse().unwrap(), place, match_headers: Vec::new(), ignored: None }
+    }
+
+    /// Whose values both count as part of a request.
+    fn matching(mut self, names: &[&str]) -> Self {
+        self.place["match_headers"] = names.into();
+        self.match_headers = names.iter().map(|name| (*name).to_owned()).collect();
+        self
+    }
+
+    /// Whose values count for neither.
+    fn ignoring(mut self, names: &[&str]) -> Self {
+        self.place["ignored_parameters"] = names.into();
+        self.ignored = Some(names.iter().map(|name| (*name).to_owned()).collect());
+        self
     }
 
     fn builder(&self, folder: &Path) -> CachedSessionBuilder {
         let name = if matches!(self.backend, Backend::Sqlite) { "http_cache".into() } else { name_of(folder) };
-        CachedSession::builder(name)
+        let builder = CachedSession::builder(name).match_headers(&self.match_headers);
+        let builder = match &self.ignored {
+            Some(names) => builder.ignored_parameters(names),
+            None => builder,
+        };
+        builder
             .location(folder)
             .backend(self.backend.clone())
             .serializer(Serializer::Json)

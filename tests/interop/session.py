@@ -13,6 +13,9 @@ from requests_cache import CachedSession
 def main():
     order = json.load(sys.stdin)
     options = {"serializer": order.get("serializer", "json"), "expire_after": order.get("expire_after", -1)}
+    for name in ("match_headers", "ignored_parameters"):
+        if name in order:
+            options[name] = order[name]
     if order["backend"] == "redis":
         options["connection"] = __import__("redis").Redis.from_url(order["redis_url"])
     session = CachedSession(

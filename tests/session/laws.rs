@@ -1,4 +1,72 @@
 //! What the tests of requests-cache check of every backend of its own, and no other file here has.
+//!
+//! All that they check, by number, and the tests that hold us to it; `lib` are those beside the code, `contract` those of
+//! dicts and stores, which third parties can run too.
+//!
+//! | | behaviour | tests |
+//! |---|---|---|
+//! | 1 | storages of one store do not mix | `clearing_keeps_other_caches_of_the_same_server`; contract `dicts::do_not_mix` |
+//! | 2 | listings agree | `laws_storage::keys_heads_responses_and_urls_agree` |
+//! | 3 | values tell their keys | `laws_storage::each_value_tells_the_key_that_it_is_found_under` |
+//! | 4 | 20 - 5 = 15 | `laws_storage::of_twenty_without_five_exactly_fifteen_are_left` |
+//! | 5, 6 | deleting many | `laws_storage::deleting_many_ignores_what_is_missing_and_nothing_deletes_nothing` |
+//! | 7 | a missing key | `deleting_what_is_absent_touches_nothing_else`: `false` or `None` where Python has an error |
+//! | 8, 12 | clearing and emptiness | `laws_storage::an_empty_cache_can_be_cleared_and_is_usable_again` |
+//! | 9 | two handles | `two_sessions_see_each_others_writes` |
+//! | 10 | overwriting | `laws_storage::what_is_overwritten_is_there_once` |
+//! | 11 | a key again | `a_key_is_usable_again_after_its_deletion` |
+//! | 13, 29 | concurrent writers | `a_hundred_saves_at_once_lose_nothing`, `caching::many_threads_share_one_session`; contract; processes: torture |
+//! | 14 | methods and bodies | `every_method_and_body_is_an_answer_of_its_own` |
+//! | 15 | formats | `every_format_comes_back_byte_for_byte`, `bodies::any_charset_and_binary_survives` |
+//! | 16 | one read for a request | `laws_storage::a_hit_reads_the_store_once`, over a store that counts |
+//! | 17 | redirect chains | `chains_of_one_to_four_hops_leave_as_many_aliases` |
+//! | 18 | a stored 302 tells what is next | `redirects::without_following_the_redirect_itself_is_the_answer`, by its `Location` |
+//! | 19 | cookies of a hit | `cookies_that_a_response_sets_are_readable_on_a_hit` |
+//! | 20 | whose max-age | `laws_policy::max_age_of_request_and_response_and_whose_counts` |
+//! | 21 | validators | `laws_policy::what_has_expired_is_asked_about_with_the_validators_that_it_has` |
+//! | 22 | ways to ask first | `laws_policy::each_way_to_say_ask_first_makes_the_cache_ask` |
+//! | 23 | a new max-age in a 304 | `laws_policy::a_confirmation_with_a_new_max_age_makes_it_fresh_again` |
+//! | 24 | gzip once | `bodies::gzip_and_deflate_are_undone_once_and_the_headers_stay` |
+//! | 25 | roots of JSON | `roots_of_json_of_every_type_come_back` |
+//! | 26 | the same upload | `sent_bodies::forms_with_files_arrive_and_are_the_same_whatever_their_boundary` |
+//! | 27 | removing the expired | `removing_the_expired_keeps_the_rest_and_its_redirects` |
+//! | 28 | redaction | `credentials_are_redacted_in_what_is_stored`; `credentials` |
+//! | 30 | attributes | `miss_and_hit_have_the_same_attributes` |
+//! | 31 | spellings of a URL | `the_order_of_parameters_and_of_form_fields_does_not_count`, `caching::spellings_of_one_url_are_one_answer`; lib `policy::normalize` |
+//! | 32 | parameters of any mapping | `requests::what_is_given_by_reference_or_by_value_arrives_alike`, `parameters` |
+//! | 33 | bodies that are no JSON, forms | `laws_storage::bodies_that_are_no_json_are_taken_as_they_are`, `laws_storage::fields_of_a_form_count_in_any_order` |
+//! | 34 | bodies read from elsewhere | `sent_bodies::a_body_is_part_of_the_key_in_its_normal_form_and_read_once` |
+//! | 35 | verified or not | tls `a_verified_and_an_unverified_answer_never_share_an_entry`; interop |
+//! | 36 | headers to match | `policy::chosen_headers_are_part_of_the_key`; "all of them" is no setting here |
+//! | 37 | Vary | `policy::variants_are_kept_apart_without_cache_control`, `policy::what_varies_by_an_ignored_header_is_not_stored`, `laws_policy::variants_come_back_whatever_is_asked_in_between`, `laws_policy::a_variant_behind_redirects_is_that_of_the_last_request`, `laws_policy::what_varies_by_cookies_is_told_apart_by_them`; interop `variants` |
+//! | 38 | codes and methods | `laws_policy::codes_count_when_storing_and_methods_when_reading_too`; headers that name another method are headers like others here |
+//! | 39 | filters | `settings::a_filter_decides_what_is_stored_and_served`, `policy::a_filter_also_refuses_what_is_stored` |
+//! | 40 | key functions | `settings::a_key_function_decides_what_is_the_same` |
+//! | 41 | hooks | `settings::the_response_hook_sees_misses_and_hits`, `hooks` |
+//! | 42 | expiring at once | `laws_policy::what_expires_at_once_is_stored_with_a_validator_alone` |
+//! | 43 | DO_NOT_CACHE | `caching::do_not_cache_neither_reads_nor_stores` |
+//! | 44 | URL patterns | `policy::urls_have_their_own_expiry` |
+//! | 45 | wrong times | a session takes types, not texts; of the program: cli `a_mistake_in_the_settings_is_named` |
+//! | 46 | stale_if_error | `policy::stale_if_error_serves_what_has_expired`, `laws_policy::old_answers_help_against_errors_as_long_as_is_said`, `laws_policy::an_error_instead_of_a_confirmation_gives_the_old_answer` |
+//! | 47 | without it | `laws_policy::an_expired_answer_is_no_help_against_errors_unless_asked_for` |
+//! | 48 | stale_while_revalidate | `policy::stale_while_revalidate_serves_at_once`, `laws_policy::a_refresh_in_the_background_is_one_and_ends` |
+//! | 49 | only_if_cached | `laws_policy::only_if_cached_takes_what_is_stored_and_asks_nobody`; asked for by a method, a miss is an error, by a header it is a 504 |
+//! | 50 | refresh | `laws_policy::refresh_without_a_validator_fetches_again`, `laws_policy::a_prepared_request_asks_for_the_same`, `policy::refresh_asks_whether_it_still_holds`; without a validator Python gives the old one |
+//! | 51 | what a confirmation writes | `policy::a_confirmation_that_changes_nothing_writes_nothing`, `laws_policy::a_confirmation_that_changes_headers_is_written` |
+//! | 52 | read_only | `a_read_only_session_stores_nothing`, `policy::what_is_read_only_confirms_without_writing` |
+//! | 53 | cache_disabled | `disabled` |
+//! | 54 | what cannot be decoded | `failing::an_entry_that_cannot_be_decoded_is_a_miss_and_is_healed`; contract `damaged` in every store |
+//! | 55 | contains | `laws_storage::a_stored_response_is_asked_for_by_key_url_and_request` |
+//! | 56 | delete | `caching::what_is_deleted_by_url_is_fetched_again`, `laws_storage::old_responses_and_those_of_some_requests_can_be_deleted` |
+//! | 57 | recreate_keys | not here: keys are frozen, and `Cache::update` makes those of another scheme |
+//! | 58 | reset_expiration | `expiration_can_be_reset_to_longer_and_shorter` |
+//! | 59 | update and urls | `laws_storage::responses_are_copied_from_one_place_to_another_and_back`; cli `copying` |
+//! | 60 | files of earlier versions | lib `log::vectors`, and `entry` for heads; those of Python: cli `pickles_of_python_are_read_and_what_would_run_code_is_refused_by_name` |
+//! | 61 | of SQLite alone | contract `dicts::tables`; "sorted by" is cli `ls_lists_sorts_and_limits` |
+//! | 62 | a limit of the size | `limit`; lib `log::limits`; of the log alone |
+//! | 63 | autoclose | not here: what is dropped is closed |
+//! | 64 | the installed cache | `global`; there are no subclasses to be made of it |
+//! | 65 | streams | `streams`, `streaming`; a hit is read anew rather than rewound |
 
 use std::{
     thread,

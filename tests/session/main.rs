@@ -19,6 +19,8 @@ mod failing;
 mod global;
 mod hooks;
 mod laws;
+mod laws_policy;
+mod laws_storage;
 mod limit;
 mod middleware;
 mod offline;

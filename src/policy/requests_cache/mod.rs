@@ -8,7 +8,7 @@ mod json;
 mod url;
 
 use blake2::{Blake2b, Digest, digest::consts::U8};
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use std::borrow::Cow;
 
 use super::redact::REDACTED;
@@ -83,6 +83,23 @@ impl KeyRules {
         Some(hasher.finalize().into())
     }
 
+    /// The key of a variant behind the first that was stored, which has the key without any: the names that it varies by
+    /// count like headers to match. A cookie does not.
+    pub(crate) fn variant_key(&self, names: &[HeaderName], request: &Keyed<'_>) -> Option<[u8; 8]> {
+        let mut rules = self.clone();
+        rules.match_headers.extend(names.iter().filter(|name| **name != header::COOKIE).map(ToString::to_string));
+        rules.key(request)
+    }
+
+    /// Whether what was stored for one request answers another, as far as the headers go that it varies by. One that is
+    /// ignored tells nothing: whoever sends it has to ask.
+    pub(crate) fn is_same_variant(&self, names: &[HeaderName], stored: &HeaderMap, asked: &HeaderMap) -> bool {
+        names.iter().all(|name| {
+            let hidden = asked.contains_key(name) && self.ignores_header(name.as_str());
+            !hidden && self.header(stored, name.as_str()) == self.header(asked, name.as_str())
+        })
+    }
+
     /// The normal form of a body, with the values of ignored names replaced.
     pub(crate) fn body<'a>(&self, headers: &HeaderMap, body: &'a [u8]) -> Cow<'a, [u8]> {
         body::normal(headers.get(header::CONTENT_TYPE), body, self)
@@ -92,10 +109,15 @@ impl KeyRules {
         self.ignored.iter().any(|ignored| ignored == name)
     }
 
+    fn ignores_header(&self, name: &str) -> bool {
+        self.ignored.iter().any(|ignored| ignored.eq_ignore_ascii_case(name))
+    }
+
     /// `name=value` of each header to match that is there.
     fn matched(&self, headers: &HeaderMap) -> Vec<Vec<u8>> {
         let mut names: Vec<_> = self.match_headers.iter().map(|name| name.to_ascii_lowercase()).collect();
         names.sort();
+        names.dedup();
         names.iter().filter_map(|name| Some([name.as_bytes(), b"=", &self.header(headers, name)?].concat())).collect()
     }
 
@@ -105,7 +127,7 @@ impl KeyRules {
         if values.is_empty() {
             return None;
         }
-        if self.ignored.iter().any(|ignored| ignored.eq_ignore_ascii_case(name)) {
+        if self.ignores_header(name) {
             return Some(REDACTED.as_bytes().to_vec());
         }
         let value = values.join(&b", "[..]);

@@ -102,7 +102,8 @@ impl CachedSessionBuilder {
     }
 
     /// Asks the origin each time whether what is stored still holds, if that has a validator (`ETag`, `Last-Modified`); what
-    /// has none is served until it expires. Off unless set.
+    /// has none is served until it expires, and a request that may be answered from the cache only gets what is there.
+    /// Off unless set.
     pub fn always_revalidate(mut self, always: bool) -> Self {
         self.settings.rules.always_revalidate = always;
         self

@@ -3,16 +3,17 @@
 use super::{Cache, plan::STEPS_MAX};
 use crate::{
     Result,
-    entry::{Index, Key, StoredResponse, UrlEntry, Variants, decode_response, is_alias_head},
+    entry::{Index, Key, StoredRequest, StoredResponse, UrlEntry, Variants, decode_response, is_alias_head},
     log::{Entry, Head, Version},
     policy::{
         freshness::{Facts, Held},
         key::{Identity, variant_key},
+        requests_cache::KeyRules,
         vary::variant,
     },
 };
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use std::{cmp::Reverse, ops::Deref, sync::Arc};
 
 /// A stored response and the redirects that led to it.
@@ -39,8 +40,8 @@ pub(crate) struct Part {
 #[derive(Debug, Clone)]
 pub(crate) enum Lookup {
     Found(Chain),
-    /// There is something for other request headers.
-    OtherVariant,
+    /// There is something for other request headers: those with these names, where no key of a variant has told.
+    OtherVariant(Vec<HeaderName>),
     Nothing,
 }
 
@@ -48,7 +49,7 @@ impl Lookup {
     pub(crate) fn found(self) -> Option<Chain> {
         match self {
             Self::Found(chain) => Some(chain),
-            Self::OtherVariant | Self::Nothing => None,
+            Self::OtherVariant(_) | Self::Nothing => None,
         }
     }
 }
@@ -88,10 +89,15 @@ impl Decoded {
 
     /// Whether a request with these headers gets it. The key of a variant does not tell where a 304 has changed by what the
     /// response varies, and the keys of others never do.
-    fn is_for(&self, headers: &HeaderMap) -> bool {
-        let names = self.facts.vary.names();
-        !self.facts.vary.is_any()
-            && (names.is_empty() || variant(names, &self.response.request.headers) == variant(names, headers))
+    fn is_for(&self, headers: &HeaderMap, rules: Option<&KeyRules>) -> bool {
+        let (names, stored) = (self.facts.vary.names(), &self.response.request.headers);
+        if names.is_empty() {
+            return !self.facts.vary.is_any();
+        }
+        match rules {
+            Some(rules) => rules.is_same_variant(names, stored, headers),
+            None => variant(names, stored) == variant(names, headers),
+        }
     }
 
     /// Whether it is what is asked for, as the variant that was chosen.
@@ -192,16 +198,24 @@ impl Cache {
     /// Finds what is stored for a request with these headers, expired or not, and follows at most `hops_max` redirects:
     /// the response of the chain is the redirect itself where that ends.
     ///
-    /// What cannot be decoded or answers another request is absent, and counted as an error.
+    /// What cannot be decoded or answers another request is absent, and counted as an error. `elsewhere` says where else
+    /// a variant may be, given the names of the headers that tell it from the one under the key.
     pub(crate) fn look_up(
         &self,
         asked: &Identity,
         headers: &HeaderMap,
         hops_max: usize,
-        whose: Whose,
-        with: With,
+        (whose, with): (Whose, With),
+        elsewhere: impl Fn(&[HeaderName]) -> Option<Identity>,
     ) -> Result<Lookup> {
-        let own = self.walk(asked.key(), Some((asked, Some(headers))), hops_max, with)?;
+        let mut own = self.walk(asked.key(), Some((asked, Some(headers))), hops_max, with)?;
+        if let Lookup::OtherVariant(names) = &own
+            && !names.is_empty()
+            && let Some(asked) = elsewhere(names)
+            && let found @ Lookup::Found(_) = self.walk(asked.key(), Some((&asked, Some(headers))), hops_max, with)?
+        {
+            own = found;
+        }
         match (own, whose) {
             (Lookup::Found(chain), Whose::OwnMarked) => self.marked(chain).map(Lookup::Found),
             (own @ Lookup::Found(_), _) | (own, Whose::Own | Whose::OwnMarked) => Ok(own),
@@ -234,7 +248,7 @@ impl Cache {
         for _ in 0..STEPS_MAX {
             let Some(entry) = self.read(key, with)? else { return Ok(Lookup::Nothing) };
             let Some(Chosen { key: chosen, entry, variant }) = self.choose(key, entry, headers, with)? else {
-                return Ok(Lookup::OtherVariant);
+                return Ok(Lookup::OtherVariant(Vec::new()));
             };
             let target = entry.alias_to.as_deref().map(Key::from_bytes);
             if let Some(Some(to)) = target
@@ -251,8 +265,9 @@ impl Cache {
                 return Ok(Lookup::Nothing);
             };
             let (version, is_alias) = (entry.version, target.is_some());
-            if headers.is_some_and(|headers| !decoded.is_for(headers)) {
-                return Ok(Lookup::OtherVariant);
+            let rules = self.foreign_keys();
+            if headers.is_some_and(|headers| !decoded.is_for(headers, rules)) {
+                return Ok(Lookup::OtherVariant(decoded.facts.vary.names().to_vec()));
             }
             let part = Part { key: chosen, version, is_alias, decoded, invalid: false };
             match target {
@@ -297,6 +312,13 @@ impl Cache {
             }
         }
         Ok(best.map(|(_, chosen)| chosen))
+    }
+
+    /// The variant of what a stored request asks for that was stored last, and the names by which it differs from others.
+    pub(super) fn latest_variant(&self, request: &StoredRequest) -> Result<Option<(Key, Vec<HeaderName>)>> {
+        let entry = self.read(Identity::of(request)?.home(), With::Head)?;
+        let variants = entry.as_ref().and_then(variants_of);
+        Ok(variants.map(|variants| (variants.latest, variants.sets().next().unwrap_or_default())))
     }
 
     /// Tells of each part whether its URL was invalidated since it was stored.

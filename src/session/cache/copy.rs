@@ -14,6 +14,7 @@ use crate::{
         partition,
         redact::{self, Credentials},
         requests_cache::Keyed,
+        vary::{Vary, variant},
     },
 };
 use bytes::Bytes;
@@ -303,6 +304,9 @@ impl Cache {
                 }
                 request.url.clone_from(&asked.url);
                 request.headers = HeaderMap::clone(&asked.headers);
+                let vary = Vary::of(&response.headers);
+                request.variant =
+                    Some(vary.names()).filter(|names| !names.is_empty()).map(|names| variant(names, &asked.headers));
                 response.url = redact::url(&response.url, &mut Credentials::default());
                 response.headers = redact::response_headers(&response.headers);
             }
@@ -313,8 +317,14 @@ impl Cache {
                     return Err(Error::new(ErrorKind::Decode, message).with_url(response.url));
                 }
                 let (method, url, headers) = (&request.method, &request.url, &request.headers);
-                request.name =
-                    rules.key(&Keyed { method, url, headers, body: b"", verify: true }).map(|key| foreign(key, 0));
+                let keyed = Keyed { method, url, headers, body: b"", verify: true };
+                // The latest variant has the key that is looked up first, the others what it leads on to.
+                let latest = request.variant.and_then(|_| other.latest_variant(request).transpose()).transpose()?;
+                let own = match latest.filter(|(latest, _)| *latest != key) {
+                    Some((_, names)) => rules.variant_key(&names, &keyed),
+                    None => rules.key(&keyed),
+                };
+                request.name = own.map(|key| foreign(key, 0));
                 request.body = Some(Bytes::new());
                 request.variant = None;
             }

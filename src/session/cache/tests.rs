@@ -36,7 +36,7 @@ impl Clock for TestClock {
 }
 
 fn find(cache: &Cache, asked: &Identity, hops_max: usize, whose: Whose) -> Option<Chain> {
-    cache.look_up(asked, &HeaderMap::new(), hops_max, whose, With::Body).unwrap().found()
+    cache.look_up(asked, &HeaderMap::new(), hops_max, (whose, With::Body), |_| None).unwrap().found()
 }
 
 fn at(seconds: u64) -> SystemTime {

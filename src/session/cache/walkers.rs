@@ -39,7 +39,7 @@ impl Iterator for Responses {
                 Ok(Lookup::Found(chain)) => {
                     return Some(Ok((key.to_hex(), StoredResponse::clone(&chain.response))));
                 }
-                Ok(Lookup::OtherVariant | Lookup::Nothing) => {}
+                Ok(Lookup::OtherVariant(_) | Lookup::Nothing) => {}
                 Err(error) => return Some(Err(error)),
             }
         }

@@ -16,6 +16,7 @@ use crate::{
     log::{Entry, Head, Write},
 };
 use bytes::Bytes;
+use http::HeaderMap;
 use std::{
     fmt,
     ops::ControlFlow,
@@ -26,8 +27,9 @@ use std::{
     },
 };
 
-/// The keys that requests-cache may have given a request: it depends on what is not stored with it.
-pub(crate) type KeysOf = Arc<dyn Fn(&StoredRequest) -> Vec<[u8; 8]> + Send + Sync>;
+/// The keys that requests-cache may have given a request: it depends on what is not stored with it. Those that it has for
+/// the variants of an answer with these headers come last.
+pub(crate) type KeysOf = Arc<dyn Fn(&StoredRequest, &HeaderMap) -> Vec<[u8; 8]> + Send + Sync>;
 
 /// When a row may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

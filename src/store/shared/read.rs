@@ -11,6 +11,7 @@ use crate::{
     log::{Entry, Times, Version},
 };
 use bytes::Bytes;
+use http::{HeaderMap, header::VARY};
 use siphasher::sip::SipHasher13;
 use std::{hash::Hasher, sync::atomic::Ordering};
 
@@ -110,7 +111,9 @@ impl SharedStore {
         if self.keys_of(&documented.response).contains(&key) {
             return Some(documented.hops.len());
         }
-        documented.hops.iter().position(|hop| self.keys_of(hop).contains(&key))
+        // A redirect has a key for each variant of what it leads to.
+        let headers = &documented.response.headers;
+        documented.hops.iter().position(|hop| self.keys_before(hop, headers).contains(&key))
     }
 
     /// One step of the row under `row_key`, as it was asked for by `key`.
@@ -128,7 +131,9 @@ impl SharedStore {
         let step = |at: usize| Key::from_digest(foreign(row_key, u8::try_from(at).unwrap_or(u8::MAX)));
         let to = match hops.get(at + 1) {
             None => self.own_row(row_key, &row.documented.response)?.unwrap_or_else(|| step(at + 1)),
-            Some(next) => self.own_alias(row_key, next)?.unwrap_or_else(|| step(at + 1)),
+            Some(next) => {
+                self.own_alias(row_key, next, &row.documented.response.headers)?.unwrap_or_else(|| step(at + 1))
+            }
         };
         let mut hop = StoredResponse { body: Bytes::new(), ..hop.clone() };
         let own =
@@ -140,8 +145,16 @@ impl SharedStore {
 
     /// The key of the row that a response has for itself, beside the one with its redirects.
     fn own_row(&self, row_key: [u8; 8], response: &StoredResponse) -> Result<Option<Key>> {
-        for key in self.keys_of(response) {
-            if key != row_key && self.responses.contains(hex(key).as_bytes())? {
+        let varies = response.headers.contains_key(VARY);
+        let all = self.keys_of(response);
+        for key in all.iter().copied().filter(|key| *key != row_key) {
+            let is_there = if varies {
+                // Another variant may have the key.
+                self.row(key)?.is_some_and(|row| self.keys_of(&row.documented.response) == all)
+            } else {
+                self.responses.contains(hex(key).as_bytes())?
+            };
+            if is_there {
                 return Ok(Some(first(key)));
             }
         }
@@ -149,8 +162,8 @@ impl SharedStore {
     }
 
     /// The key of a redirect in the middle of a row, if it leads to that row.
-    fn own_alias(&self, row_key: [u8; 8], hop: &StoredResponse) -> Result<Option<Key>> {
-        for key in self.keys_of(hop) {
+    fn own_alias(&self, row_key: [u8; 8], hop: &StoredResponse, end: &HeaderMap) -> Result<Option<Key>> {
+        for key in self.keys_before(hop, end) {
             let to = self.redirects.get(hex(key).as_bytes())?;
             if key != row_key
                 && to.as_deref().and_then(parse) == Some(row_key)
@@ -174,8 +187,13 @@ impl SharedStore {
 
     /// What is written with a response, or else what may be its key.
     pub(super) fn keys_of(&self, response: &StoredResponse) -> Vec<[u8; 8]> {
-        let written = response.request.name.map(Key::from_digest).and_then(|key| key.foreign());
-        written.map_or_else(|| (self.keys_of)(&response.request), |(key, _)| vec![key])
+        self.keys_before(response, &response.headers)
+    }
+
+    /// The same of a redirect before an answer with these headers.
+    fn keys_before(&self, hop: &StoredResponse, end: &HeaderMap) -> Vec<[u8; 8]> {
+        let written = hop.request.name.map(Key::from_digest).and_then(|key| key.foreign());
+        written.map_or_else(|| (self.keys_of)(&hop.request, end), |(key, _)| vec![key])
     }
 }
 

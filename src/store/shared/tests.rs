@@ -36,7 +36,7 @@ impl Dicts {
     }
 
     fn store(&self) -> SharedStore {
-        let keys_of: KeysOf = Arc::new(|request| key_of(&request.url).into_iter().collect());
+        let keys_of: KeysOf = Arc::new(|request, _| key_of(&request.url).into_iter().collect());
         let (responses, redirects, lists) = (self.responses.clone(), self.redirects.clone(), self.lists.clone());
         SharedStore::new(responses, redirects, lists, Lapse::AtExpiry, keys_of)
     }
@@ -66,7 +66,7 @@ impl Dicts {
         let key = Key::from_digest(foreign_digest(&hex(path)).unwrap());
         let mut identity = crate::policy::key::Asked::new("GET", &url(path), &HeaderMap::new(), b"").unwrap().identity;
         identity.name = Some(key.into());
-        let found = self.cache().look_up(&identity, &HeaderMap::new(), usize::MAX, Whose::Own, With::Body);
+        let found = self.cache().look_up(&identity, &HeaderMap::new(), usize::MAX, (Whose::Own, With::Body), |_| None);
         let chain = found.unwrap().found()?;
         assert_eq!(&chain.response.body[..], b"hello");
         Some(chain.hops.iter().map(|hop| hop.status.as_u16()).collect())
