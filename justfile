@@ -28,3 +28,7 @@ deny:
 # larder's engine and its peers on the same work: `just bench --scale 0.1 --engines larder,raw,lmdb`.
 bench *args:
     cargo run --release --manifest-path benches/Cargo.toml -- {{args}}
+
+# What a hit costs in larder and in other caching clients: `just compare --no-python`.
+compare *args:
+    cargo run --release --manifest-path benches/compare/Cargo.toml -- {{args}}
