@@ -9,11 +9,11 @@ use super::{
 };
 use crate::{
     Result,
-    log::{Log, Options, header::FileHeader},
+    log::{Log, Options, header::FileHeader, sync::Mutex},
 };
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
