@@ -13,7 +13,6 @@ use super::{
     options::OnDamage,
     plant::{Bug, planted},
     shared::{Settings, Shared, millis},
-    usage::Usage,
 };
 use crate::{Error, Result};
 use std::{
@@ -211,14 +210,14 @@ impl Shared {
             return Ok(());
         }
         let Some(guard) = self.lock_in_hand(settings)? else { return Ok(()) };
-        let uses = self.counters.usage.as_ref().map(Usage::counted).unwrap_or_default();
-        let body = uses.encode();
+        let counted = self.counted();
+        let body = counted.encode();
         // Somebody else may have done so meanwhile.
         if self.touch_is_due(&guard.generation) && self.has_room_for(&guard.generation, body.len() as u64) {
             let touch = Draft::touch(&body, self.env.clock.wall_ms());
             self.apply_locked(&guard, vec![Step::Write(touch)], &UNSYNCED)?;
             guard.generation.written.store(false, Ordering::Relaxed);
-            self.counters.usage.iter().for_each(Usage::forget);
+            self.counters.usage.iter().for_each(|usage| usage.forget(&counted));
         }
         Ok(())
     }

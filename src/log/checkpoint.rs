@@ -15,7 +15,6 @@ use super::{
     plant::{Bug, planted},
     segment::Segment,
     shared::{Settings, Shared},
-    usage::Usage,
     view::Loc,
 };
 use crate::Result;
@@ -103,7 +102,8 @@ impl Shared {
         }
         let summary = *draft.summary();
         let body = draft.encode(generation.header.file_id, record.offset);
-        let uses = self.uses(generation).encode();
+        let counted = self.counted();
+        let uses = self.uses(generation, &counted).encode();
         if !self.has_room_for(generation, (body.len() + uses.len()) as u64) {
             drop(guard);
             // What makes room makes an index, too; and without either all of it is durable, at least.
@@ -117,7 +117,7 @@ impl Shared {
             steps.push(Step::Write(RecordDraft::touch(&uses, self.env.clock.wall_ms())));
         }
         let Some(ticket) = self.apply_locked(&guard, steps, &UNSYNCED)? else { return Ok(()) };
-        self.counters.usage.iter().for_each(Usage::forget);
+        self.counters.usage.iter().for_each(|usage| usage.forget(&counted));
         drop(guard);
         if !planted(Bug::IndexUnsynced) {
             generation.wait_until_synced(ticket, &*self.env.disk, &self.path)?;

@@ -65,8 +65,9 @@ impl Shared {
         let header = new_header(&self.env, old.header.file_id, Some(old.header.hash_key))?;
         new.begin(&header)?;
         let mut copier = Copier::new(&self.env, &self.path, &self.counters, &old, &new, header);
+        let counted = self.counted();
         if keep != Keep::Nothing {
-            let uses = self.uses(&old);
+            let uses = self.uses(&old, &counted);
             copier.makes_room = self.is_over(&old);
             copier.evicted = self.evictions(&old, &uses)?;
             copier.copy_live(self.drop_before(&old))?;
@@ -101,7 +102,7 @@ impl Shared {
         self.replace(&guard, new, header, slots, view)?;
         self.counters.evicted.fetch_add(evicted.len() as u64, Ordering::Relaxed);
         if let Some(usage) = &self.counters.usage {
-            usage.forget();
+            usage.forget(&counted);
         }
         Ok(true)
     }

@@ -10,7 +10,7 @@ use super::{
     plant::{Bug, planted},
     record::RecordHeader,
     shared::{Settings, Shared},
-    usage::Uses,
+    usage::{Usage, Uses},
     view::Role,
 };
 use crate::{Error, ErrorKind, Result};
@@ -112,10 +112,17 @@ impl Shared {
         Ok(evicted)
     }
 
-    /// How entries were used, as far as this process knows.
-    pub(super) fn uses(&self, generation: &Generation) -> Uses {
-        let Some(usage) = &self.counters.usage else { return Uses::default() };
-        let mut uses = usage.counted();
+    /// What this process has counted and not written down yet.
+    pub(super) fn counted(&self) -> Uses {
+        self.counters.usage.as_ref().map(Usage::counted).unwrap_or_default()
+    }
+
+    /// How entries were used, as far as this process knows: what it has counted, and what stands in the file.
+    pub(super) fn uses(&self, generation: &Generation, counted: &Uses) -> Uses {
+        if self.counters.usage.is_none() {
+            return Uses::default();
+        }
+        let mut uses = counted.clone();
         let touches = generation.view().touches().to_vec();
         for offset in touches {
             // A hint that cannot be read is none.

@@ -209,7 +209,7 @@ fn a_checkpoint_says_again_what_was_read_before_it() {
     let log = alone(&path, &options());
     let generation = log.shared.generation();
     assert!(generation.view().segment().is_some());
-    let uses = log.shared.uses(&generation);
+    let uses = log.shared.uses(&generation, &log.shared.counted());
     let hits = |key: &str| uses.get(generation.header.hash(key.as_bytes())).map(|used| used.hits > 0);
     assert_eq!((hits("0"), hits("1"), hits("2"), hits("3")), (Some(true), Some(true), Some(true), None));
 }

@@ -123,9 +123,14 @@ impl Usage {
         uses
     }
 
-    /// Begins anew: what was counted stands in the file.
-    pub(super) fn forget(&self) {
-        self.shards.iter().for_each(|shard| *lock(shard) = HashMap::new());
+    /// Takes out what stands in the file now. What was counted since stays.
+    pub(super) fn forget(&self, written: &Uses) {
+        for shard in &self.shards {
+            lock(shard).retain(|hash, used| {
+                used.hits = used.hits.saturating_sub(written.get(*hash).map_or(0, |written| written.hits));
+                used.hits > 0
+            });
+        }
     }
 }
 
@@ -159,7 +164,11 @@ mod tests {
         let aged = twice.aged().without(|hash| hash == 17);
         assert_eq!((aged.get(1).map(|used| used.hits), aged.get(2).map(|used| used.hits)), (Some(3), Some(1)));
         assert_eq!((aged.get(17), aged.clone().aged().get(2)), (None, None));
-        usage.forget();
+        usage.count(2);
+        usage.forget(&counted);
+        let left = usage.counted();
+        assert_eq!((left.get(1), left.get(2).map(|used| used.hits)), (None, Some(1)), "read while it was written down");
+        usage.forget(&left);
         assert!(usage.counted().is_empty());
     }
 
