@@ -12,6 +12,7 @@ use super::{
     lock::WriteGuard,
     options::Options,
     read::{Source, Want},
+    reads::Reads,
     shared::{Settings, Shared},
     stats::Stats,
 };
@@ -167,9 +168,12 @@ impl Log {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
-        let generation = self.shared.current()?;
-        let read = generation.read_own(key.as_ref(), Want::Body, Source::Tier, &self.shared.counters)?;
-        Ok(read.map(|read| read.into_entry(&generation)))
+        self.reads()?.entry(key.as_ref())
+    }
+
+    /// Reads that look once, now, for what other processes have written.
+    pub(crate) fn reads(&self) -> Result<Reads<'_>> {
+        Ok(Reads { generation: self.shared.current()?, counters: &self.shared.counters })
     }
 
     /// Makes a key lead to another.

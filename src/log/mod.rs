@@ -53,6 +53,8 @@ mod plant;
 mod presence;
 mod read;
 mod reader;
+#[cfg_attr(not(feature = "session"), expect(dead_code, reason = "a store reads so"))]
+mod reads;
 mod real_disk;
 mod record;
 mod repair;
@@ -91,6 +93,8 @@ pub use iter::Iter;
 pub use memo::Memo;
 pub use options::{OnDamage, Options};
 pub use reader::Reader;
+#[cfg_attr(not(feature = "session"), expect(unused_imports, reason = "there is no layer above"))]
+pub(crate) use reads::Reads;
 pub use repair::{RepairReport, repair};
 pub use staged::{Stage, Staged, Writer};
 pub use stats::Stats;

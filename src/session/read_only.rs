@@ -5,7 +5,7 @@ use std::{ops::ControlFlow, path::Path, sync::Arc};
 use crate::{
     Error, ErrorKind, Result,
     log::{Entry, Head, Version, Write},
-    store::{BodyReader, Store, StoreStats, Visitor},
+    store::{Ahead, BodyReader, Reads, Store, StoreStats, Visitor},
 };
 
 /// Another store, of which only the reading methods are passed on. A log can be opened so itself.
@@ -23,6 +23,10 @@ impl Store for ReadOnly {
 
     fn head(&self, key: &[u8]) -> Result<Option<Head>> {
         self.0.head(key)
+    }
+
+    fn reads(&self, ahead: Ahead<'_>) -> Result<Box<dyn Reads + '_>> {
+        self.0.reads(ahead)
     }
 
     fn commit(&self, _writes: Vec<Write>) -> Result<()> {

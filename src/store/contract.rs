@@ -48,6 +48,7 @@ macro_rules! store_contract {
             a_version_changes_with_every_write
             bookkeeping_is_neither_counted_nor_visited
             a_visit_sees_each_value_once_and_stops_when_told
+            reads_that_belong_together_see_what_was_stored_before
             a_visit_may_use_the_store
             an_error_of_the_visitor_comes_out
             clear_removes_bookkeeping_too_and_the_store_is_usable_after
@@ -210,6 +211,28 @@ pub fn a_visit_sees_each_value_once_and_stops_when_told(store: &dyn Store) {
     };
     store.visit(&mut each).unwrap();
     assert_eq!(seen, 1);
+}
+
+/// They find what single reads find, whatever was named ahead, and leave the store free for others.
+pub fn reads_that_belong_together_see_what_was_stored_before(store: &dyn Store) {
+    store.commit(vec![put("k", "1"), put("other", "2"), aux("x"), alias("a", "k"), alias("dangling", "d")]).unwrap();
+    store.commit(vec![put("d", "3")]).unwrap();
+    store.commit(vec![delete("d"), put("k", "4")]).unwrap();
+    let keys = ["k", "x", "a", "dangling", "absent", "other", "k"];
+    for ahead in [&keys[..], &keys[..4], &["absent", "other", "other"], &[]] {
+        let reads = store.reads(&mut ahead.iter().map(|key| bytes(key))).unwrap();
+        for key in keys {
+            assert_eq!(
+                reads.entry(key.as_bytes()).unwrap(),
+                store.entry(key.as_bytes()).unwrap(),
+                "{key} of {ahead:?}"
+            );
+            assert_eq!(reads.head(key.as_bytes()).unwrap(), store.head(key.as_bytes()).unwrap(), "{key} of {ahead:?}");
+        }
+        assert_eq!(&reads.entry(b"k").unwrap().unwrap().body[..], b"4");
+        store.commit(vec![put("meanwhile", "5")]).unwrap();
+        assert!(reads.entry(b"absent").unwrap().is_none());
+    }
 }
 
 /// No lock is held over the visitor.

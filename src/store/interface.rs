@@ -39,6 +39,23 @@ pub trait Store: fmt::Debug + Send + Sync {
         Ok(self.entry(key)?.map(|entry| Head::of(&entry)))
     }
 
+    /// Begins several reads that belong together, such as those for one request.
+    ///
+    /// They see at least what was acknowledged before this call; so a store that has to look whether others have written
+    /// looks once for all of them. `ahead` are keys that will probably be read, for a store that can read them together;
+    /// another need not ask for them. What is stored meanwhile may be seen by some of the reads and not by others.
+    ///
+    /// The store is free for other calls as long as the reads are there: they hold no lock.
+    ///
+    /// The default reads one by one.
+    ///
+    /// # Errors
+    /// As [`entry`](Store::entry).
+    fn reads(&self, ahead: Ahead<'_>) -> Result<Box<dyn Reads + '_>> {
+        let _ = ahead;
+        Ok(Box::new(OneByOne(self)))
+    }
+
     /// Applies a batch, in order: all of it or nothing.
     ///
     /// # Errors
@@ -168,6 +185,37 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// know.
     fn unsound_reads(&self) -> u64 {
         0
+    }
+}
+
+/// Keys that will probably be read; each is made when it is asked for.
+pub type Ahead<'a> = &'a mut dyn Iterator<Item = Bytes>;
+
+/// Reads that belong together: [`Store::reads`].
+pub trait Reads {
+    /// As [`Store::entry`].
+    ///
+    /// # Errors
+    /// As [`Store::entry`].
+    fn entry(&self, key: &[u8]) -> Result<Option<Entry>>;
+
+    /// As [`Store::head`].
+    ///
+    /// # Errors
+    /// As [`Store::entry`].
+    fn head(&self, key: &[u8]) -> Result<Option<Head>>;
+}
+
+/// The reads of a store that gains nothing by knowing that they belong together.
+struct OneByOne<'a, S: ?Sized>(&'a S);
+
+impl<S: Store + ?Sized> Reads for OneByOne<'_, S> {
+    fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
+        self.0.entry(key)
+    }
+
+    fn head(&self, key: &[u8]) -> Result<Option<Head>> {
+        self.0.head(key)
     }
 }
 

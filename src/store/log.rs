@@ -1,6 +1,6 @@
 //! The engine as a store.
 
-use super::{BodyReader, Stage, Store, StoreStats, Visitor};
+use super::{Ahead, BodyReader, Reads, Stage, Store, StoreStats, Visitor};
 use crate::{
     Result,
     log::{self, Entry, Head, Log, Options, Staged, Times, Version, Write},
@@ -42,17 +42,27 @@ impl Stage for log::Stage {
     }
 }
 
+impl Reads for log::Reads<'_> {
+    fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
+        self.entry(key)
+    }
+
+    fn head(&self, key: &[u8]) -> Result<Option<Head>> {
+        self.head(key)
+    }
+}
+
 impl Store for LogStore {
     fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
         self.log.entry(key)
     }
 
     fn head(&self, key: &[u8]) -> Result<Option<Head>> {
-        match self.log.head(key)? {
-            Some(head) if head.alias_to.is_none() => Ok(Some(head)),
-            // The log follows an alias, if only a few hops, and may answer with the head of its target.
-            _ => Ok(self.log.entry(key)?.filter(|entry| entry.alias_to.is_some()).map(|entry| Head::of(&entry))),
-        }
+        self.log.reads()?.head(key)
+    }
+
+    fn reads(&self, _ahead: Ahead<'_>) -> Result<Box<dyn Reads + '_>> {
+        Ok(Box::new(self.log.reads()?))
     }
 
     fn commit(&self, writes: Vec<Write>) -> Result<()> {

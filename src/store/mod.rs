@@ -9,7 +9,7 @@ mod memory;
 mod shared;
 
 pub use dicts::DictStore;
-pub use interface::{BodyReader, Stage, Store, StoreStats, Visitor};
+pub use interface::{Ahead, BodyReader, Reads, Stage, Store, StoreStats, Visitor};
 pub use log::LogStore;
 pub use memory::MemoryStore;
 #[cfg(any(feature = "sqlite", feature = "redis"))]

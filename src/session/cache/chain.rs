@@ -11,10 +11,11 @@ use crate::{
         requests_cache::KeyRules,
         vary::variant,
     },
+    store::{Ahead, Reads},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
-use std::{cmp::Reverse, ops::Deref, sync::Arc};
+use std::{cmp::Reverse, iter, ops::Deref, sync::Arc};
 
 /// A stored response and the redirects that led to it.
 #[derive(Debug, Clone)]
@@ -192,6 +193,14 @@ struct Chosen {
     key: Key,
     entry: Entry,
     variant: Option<[u8; 32]>,
+    /// The headers by which the variant was chosen.
+    names: Vec<HeaderName>,
+}
+
+/// One look-up in the store, however many records it takes.
+struct Look<'a> {
+    cache: &'a Cache,
+    reads: Box<dyn Reads + 'a>,
 }
 
 impl Cache {
@@ -208,21 +217,24 @@ impl Cache {
         (whose, with): (Whose, With),
         elsewhere: impl Fn(&[HeaderName]) -> Option<Identity>,
     ) -> Result<Lookup> {
-        let mut own = self.walk(asked.key(), Some((asked, Some(headers))), hops_max, with)?;
+        let key = asked.key();
+        let lists = iter::repeat_with(|| asked.list_key()).take(usize::from(whose == Whose::OwnMarked));
+        let look = self.look(&mut iter::once_with(|| key.to_bytes()).chain(lists))?;
+        let mut own = look.walk(key, Some((asked, Some(headers))), hops_max, with)?;
         if let Lookup::OtherVariant(names) = &own
             && !names.is_empty()
             && let Some(asked) = elsewhere(names)
-            && let found @ Lookup::Found(_) = self.walk(asked.key(), Some((&asked, Some(headers))), hops_max, with)?
+            && let found @ Lookup::Found(_) = look.walk(asked.key(), Some((&asked, Some(headers))), hops_max, with)?
         {
             own = found;
         }
         match (own, whose) {
-            (Lookup::Found(chain), Whose::OwnMarked) => self.marked(chain).map(Lookup::Found),
+            (Lookup::Found(chain), Whose::OwnMarked) => look.marked(chain).map(Lookup::Found),
             (own @ Lookup::Found(_), _) | (own, Whose::Own | Whose::OwnMarked) => Ok(own),
             (own, Whose::Any) => {
                 for entry in self.latest_first(asked)? {
                     let asked = Identity { partition: entry.partition, variant: entry.variant, ..asked.clone() };
-                    let found = self.walk(entry.key, Some((&asked, None)), hops_max, with)?;
+                    let found = look.walk(entry.key, Some((&asked, None)), hops_max, with)?;
                     if matches!(found, Lookup::Found(_)) {
                         return Ok(found);
                     }
@@ -232,9 +244,51 @@ impl Cache {
         }
     }
 
+    /// As [`Look::walk`].
+    pub(super) fn walk(
+        &self,
+        key: Key,
+        asked: Option<(&Identity, Option<&HeaderMap>)>,
+        hops_max: usize,
+        with: With,
+    ) -> Result<Lookup> {
+        self.look(&mut iter::empty())?.walk(key, asked, hops_max, with)
+    }
+
+    /// The variant of what a stored request asks for that was stored last, and the names by which it differs from others.
+    pub(super) fn latest_variant(&self, request: &StoredRequest) -> Result<Option<(Key, Vec<HeaderName>)>> {
+        let entry = self.look(&mut iter::empty())?.read(Identity::of(request)?.home(), With::Head)?;
+        let variants = entry.as_ref().and_then(variants_of);
+        Ok(variants.map(|variants| (variants.latest, variants.sets().next().unwrap_or_default())))
+    }
+
+    /// A record of the list of a URL, decoded once while the store has it in memory.
+    pub(super) fn url_list(&self, key: &[u8]) -> Result<Option<Arc<Index<UrlEntry>>>> {
+        self.look(&mut iter::empty())?.url_list(key)
+    }
+
+    /// Begins a look-up, in which these keys will probably be read.
+    fn look(&self, ahead: Ahead<'_>) -> Result<Look<'_>> {
+        Ok(Look { cache: self, reads: self.store().reads(ahead)? })
+    }
+
+    fn latest_first(&self, asked: &Identity) -> Result<Vec<UrlEntry>> {
+        let base = asked.base();
+        let mut dated = Vec::new();
+        for entry in self.listed(asked)?.into_iter().filter(|entry| entry.base == base) {
+            if let Some(head) = self.store().head(entry.key.as_bytes())? {
+                dated.push((Reverse(head.times.created_ms), entry));
+            }
+        }
+        dated.sort_by_key(|(created, _)| *created);
+        Ok(dated.into_iter().map(|(_, entry)| entry).collect())
+    }
+}
+
+impl Look<'_> {
     /// The chain under a key; what is asked is compared with the request that the first part of it answers, and the
     /// headers with those that responses vary by.
-    pub(super) fn walk(
+    fn walk(
         &self,
         key: Key,
         asked: Option<(&Identity, Option<&HeaderMap>)>,
@@ -247,7 +301,7 @@ impl Cache {
         let mut key = key;
         for _ in 0..STEPS_MAX {
             let Some(entry) = self.read(key, with)? else { return Ok(Lookup::Nothing) };
-            let Some(Chosen { key: chosen, entry, variant }) = self.choose(key, entry, headers, with)? else {
+            let Some(Chosen { key: chosen, entry, variant, names }) = self.choose(key, entry, headers, with)? else {
                 return Ok(Lookup::OtherVariant(Vec::new()));
             };
             let target = entry.alias_to.as_deref().map(Key::from_bytes);
@@ -261,12 +315,15 @@ impl Cache {
             let decoded =
                 Decoded::of(&entry).filter(|found| asked.take().is_none_or(|asked| found.answers(asked, variant)));
             let Some(decoded) = decoded else {
-                self.count_error();
+                self.cache.count_error();
                 return Ok(Lookup::Nothing);
             };
             let (version, is_alias) = (entry.version, target.is_some());
-            let rules = self.foreign_keys();
-            if headers.is_some_and(|headers| !decoded.is_for(headers, rules)) {
+            let rules = self.cache.foreign_keys();
+            // What was chosen by the very names that it varies by was told by its key.
+            let told =
+                variant.is_some() && variant == decoded.response.request.variant && names == decoded.facts.vary.names();
+            if headers.is_some_and(|headers| !told && !decoded.is_for(headers, rules)) {
                 return Ok(Lookup::OtherVariant(decoded.facts.vary.names().to_vec()));
             }
             let part = Part { key: chosen, version, is_alias, decoded, invalid: false };
@@ -283,8 +340,8 @@ impl Cache {
 
     fn read(&self, key: Key, with: With) -> Result<Option<Entry>> {
         match with {
-            With::Body => self.store().entry(key.as_bytes()),
-            With::Head => Ok(self.store().head(key.as_bytes())?.map(without_body)),
+            With::Body => self.reads.entry(key.as_bytes()),
+            With::Head => Ok(self.reads.head(key.as_bytes())?.map(without_body)),
         }
     }
 
@@ -295,10 +352,10 @@ impl Cache {
     /// response. If such a mechanism is not available, or leads to equally preferred responses, the most recent response (as
     /// determined by the Date header field) is chosen".
     fn choose(&self, key: Key, entry: Entry, headers: Option<&HeaderMap>, with: With) -> Result<Option<Chosen>> {
-        let Some(variants) = variants_of(&entry) else { return Ok(Some(Chosen { key, entry, variant: None })) };
+        let only = |key, entry| Chosen { key, entry, variant: None, names: Vec::new() };
+        let Some(variants) = variants_of(&entry) else { return Ok(Some(only(key, entry))) };
         let Some(headers) = headers else {
-            let (key, entry) = (variants.latest, self.read(variants.latest, with)?);
-            return Ok(entry.map(|entry| Chosen { key, entry, variant: None }));
+            return Ok(self.read(variants.latest, with)?.map(|entry| only(variants.latest, entry)));
         };
         let mut best: Option<(Reverse<i64>, Chosen)> = None;
         for names in variants.sets() {
@@ -307,18 +364,11 @@ impl Cache {
             if let Some(entry) = self.read(key, with)? {
                 let age = Reverse(entry.times.created_ms);
                 if best.as_ref().is_none_or(|(best, _)| age < *best) {
-                    best = Some((age, Chosen { key, entry, variant: Some(variant) }));
+                    best = Some((age, Chosen { key, entry, variant: Some(variant), names }));
                 }
             }
         }
         Ok(best.map(|(_, chosen)| chosen))
-    }
-
-    /// The variant of what a stored request asks for that was stored last, and the names by which it differs from others.
-    pub(super) fn latest_variant(&self, request: &StoredRequest) -> Result<Option<(Key, Vec<HeaderName>)>> {
-        let entry = self.read(Identity::of(request)?.home(), With::Head)?;
-        let variants = entry.as_ref().and_then(variants_of);
-        Ok(variants.map(|variants| (variants.latest, variants.sets().next().unwrap_or_default())))
     }
 
     /// Tells of each part whether its URL was invalidated since it was stored.
@@ -346,9 +396,8 @@ impl Cache {
         Ok(listed.is_none_or(|mark| mark < list.mark))
     }
 
-    /// A record of the list of a URL, decoded once while the store has it in memory.
-    pub(super) fn url_list(&self, key: &[u8]) -> Result<Option<Arc<Index<UrlEntry>>>> {
-        let Some(entry) = self.store().entry(key)? else { return Ok(None) };
+    fn url_list(&self, key: &[u8]) -> Result<Option<Arc<Index<UrlEntry>>>> {
+        let Some(entry) = self.reads.entry(key)? else { return Ok(None) };
         if let Some(list) = entry.memo().get() {
             return Ok(Some(list));
         }
@@ -356,18 +405,6 @@ impl Cache {
         let list = Arc::new(list);
         entry.memo().keep(&list, list.memory());
         Ok(Some(list))
-    }
-
-    fn latest_first(&self, asked: &Identity) -> Result<Vec<UrlEntry>> {
-        let base = asked.base();
-        let mut dated = Vec::new();
-        for entry in self.listed(asked)?.into_iter().filter(|entry| entry.base == base) {
-            if let Some(head) = self.store().head(entry.key.as_bytes())? {
-                dated.push((Reverse(head.times.created_ms), entry));
-            }
-        }
-        dated.sort_by_key(|(created, _)| *created);
-        Ok(dated.into_iter().map(|(_, entry)| entry).collect())
     }
 }
 
