@@ -73,7 +73,7 @@ impl Entry {
         &self.memo
     }
 
-    pub(super) fn with_memo(self, memo: Memo) -> Self {
+    pub(crate) fn with_memo(self, memo: Memo) -> Self {
         Self { memo, ..self }
     }
 }

@@ -6,12 +6,12 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-/// Room beside an entry of the [memory tier](super::Options::memory_tier) for what its reader made of it, so that it
-/// is made once.
+/// Room beside an entry of the [memory tier](super::Options::memory_tier), or of a store in memory, for what its reader
+/// made of it, so that it is made once.
 ///
-/// All entries that the tier hands out for one record share one memo; it goes when the tier drops the record, and a
-/// record that replaces it has another. It holds one value of any type. The memo of an entry that no tier keeps holds
-/// nothing.
+/// All entries that are handed out for one record share one memo; it goes when the tier drops the record, and a
+/// record that replaces it has another. It holds one value of any type. The memo of an entry that is not kept in memory
+/// holds nothing.
 ///
 /// ```
 /// use larder::log::{Log, Options, Times};
@@ -32,14 +32,20 @@ use std::{
 #[derive(Clone, Default)]
 pub struct Memo(Option<Arc<Slot>>);
 
+/// Bytes that a value may take, if there is a head to make it of, and those for each byte of the head: a header field of
+/// some twenty bytes becomes an entry of a map and a block of memory.
+const LEAST: usize = 1024;
+const FACTOR: usize = 8;
+
 struct Slot {
     room: usize,
     kept: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Memo {
-    /// A memo that takes a value of up to so many bytes.
-    pub(super) fn with_room(room: usize) -> Self {
+    /// A memo with room for what is made of a head of this length.
+    pub(crate) fn beside(head_len: usize) -> Self {
+        let room = if head_len == 0 { 0 } else { LEAST.saturating_add(head_len.saturating_mul(FACTOR)) };
         Self(Some(Arc::new(Slot { room, kept: OnceLock::new() })))
     }
 

@@ -31,10 +31,6 @@ const USUAL: u64 = 4 << 10;
 const HOT: f64 = 0.9;
 /// What a record takes beside its bytes: the entry of the map, and the blocks that its bytes and its memo lie in.
 const OVERHEAD: u64 = 512;
-/// Bytes that a memo may take, if there is a head to make it of, and those for each byte of the head: a header field of
-/// some twenty bytes becomes an entry of a map and a block of memory.
-const MEMO_LEAST: usize = 1024;
-const MEMO_FACTOR: usize = 8;
 
 /// Records of one generation by their offsets.
 pub(super) struct Tier {
@@ -64,12 +60,12 @@ impl Tier {
 
     /// Keeps a record that was read whole, if it is small enough and there is reason to; gives it its memo.
     pub(super) fn keep(&self, mut read: Read) -> Read {
-        let room = memo_room(read.head.len());
-        if weight_of(&read).saturating_add(room as u64) > (self.bytes_max / SHARE_MAX).min(RECORD_MAX) {
+        let memo = Memo::beside(read.head.len());
+        if weight_of(&read).saturating_add(memo.room() as u64) > (self.bytes_max / SHARE_MAX).min(RECORD_MAX) {
             return read;
         }
         if let Some(records) = self.records() {
-            read.memo = Memo::with_room(room);
+            read.memo = memo;
             records.insert(read.loc.offset, read.clone());
         }
         read
@@ -116,10 +112,6 @@ impl fmt::Debug for Tier {
         let (records, bytes) = self.size();
         f.debug_struct("Tier").field("records", &records).field("bytes", &bytes).finish_non_exhaustive()
     }
-}
-
-fn memo_room(head_len: usize) -> usize {
-    if head_len == 0 { 0 } else { MEMO_LEAST.saturating_add(head_len.saturating_mul(MEMO_FACTOR)) }
 }
 
 /// What a record takes: its bytes, those of a body that stands elsewhere or was unpacked, and the room of its memo.

@@ -111,17 +111,12 @@ fn pairs(text: &str) -> String {
 
 /// The same behind `mark`, which goes as well if there are no parameters.
 fn write_pairs(out: &mut String, mark: &str, text: &str) {
-    let respelled = |text: &str| {
-        let mut out = String::with_capacity(text.len());
-        respell(&mut out, text, Part::Parameter);
-        out
-    };
     let mut pairs: Vec<_> = text
         .split('&')
         .filter(|piece| !piece.is_empty())
         .map(|piece| match piece.split_once('=') {
-            Some((name, value)) => (respelled(name), Some(respelled(value))),
-            None => (respelled(piece), None),
+            Some((name, value)) => (parameter(name), Some(parameter(value))),
+            None => (parameter(piece), None),
         })
         .collect();
     pairs.sort();
@@ -135,19 +130,41 @@ fn write_pairs(out: &mut String, mark: &str, text: &str) {
     }
 }
 
+fn parameter(text: &str) -> Cow<'_, str> {
+    if Part::Parameter.is_normal(text) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    respell(&mut out, text, Part::Parameter);
+    Cow::Owned(out)
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Path,
     Parameter,
 }
 
+impl Part {
+    fn is_delimiter(self, byte: u8) -> bool {
+        self == Self::Path && b":/?#[]@!$&'()*+,;=".contains(&byte)
+    }
+
+    /// Whether nothing in a text has another spelling.
+    fn is_normal(self, text: &str) -> bool {
+        text.bytes().all(|byte| is_unreserved(byte) || self.is_delimiter(byte))
+    }
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
 /// Writes each character in the one spelling that is normal: escaped if and only if it must be.
 ///
 /// A text with a `%` that begins no escape is left alone: any spelling for it would be that of another text.
 fn respell(out: &mut String, text: &str, part: Part) {
-    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let delimiter = |byte: u8| part == Part::Path && b":/?#[]@!$&'()*+,;=".contains(&byte);
-    if text.bytes().all(|byte| unreserved(byte) || delimiter(byte)) {
+    if part.is_normal(text) {
         return out.push_str(text);
     }
     let bytes = text.as_bytes();
@@ -163,7 +180,7 @@ fn respell(out: &mut String, text: &str, part: Part) {
             (b'+', _) if part == Part::Parameter => (b' ', true, 1),
             (byte, _) => (byte, false, 1),
         };
-        if unreserved(byte) || !escaped && delimiter(byte) {
+        if is_unreserved(byte) || !escaped && part.is_delimiter(byte) {
             out.push(char::from(byte));
         } else {
             let _ = write!(out, "%{byte:02X}");

@@ -73,11 +73,40 @@ pub(crate) fn squeeze(name: &str) -> String {
 /// Whether a name ends like that of a credential. Most names do not, and are told without a copy.
 fn may_be_secret(name: &str) -> bool {
     let letters = || name.bytes().rev().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase());
-    let last = letters().next();
+    let mut last = letters();
+    // The last two letters alone rule most of them out.
+    let (Some(last), Some(before)) = (last.next(), last.next()) else { return false };
+    if LAST_LETTERS[usize::from(letter(last))] & 1 << letter(before) == 0 {
+        return false;
+    }
     SECRET_ENDS.iter().chain(SECRET_NAMES).map(|end| end.bytes()).any(|end| {
-        // The last letter alone rules most of them out.
-        end.clone().next_back() == last && end.len() == end.rev().zip(letters()).take_while(|(a, b)| a == b).count()
+        end.clone().next_back() == Some(last)
+            && end.len() == end.rev().zip(letters()).take_while(|(a, b)| a == b).count()
     })
+}
+
+/// For each last letter of a secret name, the letters that come before it: a bit for each.
+static LAST_LETTERS: [u32; LETTERS] = {
+    let mut table = [0; LETTERS];
+    let lists = [SECRET_ENDS, SECRET_NAMES];
+    let mut list = 0;
+    while list < lists.len() {
+        let mut at = 0;
+        while at < lists[list].len() {
+            let name = lists[list][at].as_bytes();
+            table[letter(name[name.len() - 1]) as usize] |= 1 << letter(name[name.len() - 2]);
+            at += 1;
+        }
+        list += 1;
+    }
+    table
+};
+
+/// The letters, and all digits as one more.
+const LETTERS: usize = 27;
+
+const fn letter(byte: u8) -> u8 {
+    if byte.is_ascii_lowercase() { byte - b'a' } else { 26 }
 }
 
 #[cfg(test)]

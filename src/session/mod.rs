@@ -39,6 +39,7 @@ mod refresh;
 mod request;
 mod response;
 mod retries;
+mod reused;
 mod scheme;
 mod send;
 mod serve;

@@ -15,6 +15,7 @@ use url::Url;
 
 use super::{
     links::{Link, links},
+    reused::Reused,
     text,
 };
 use crate::{
@@ -99,8 +100,8 @@ pub struct Response {
     pub(super) elapsed: Duration,
     pub(super) cache_status: CacheStatus,
     pub(super) cache_key: Option<String>,
-    /// In the place of the stored ones.
-    pub(super) headers: Option<HeaderMap>,
+    /// How the headers differ from the stored ones.
+    pub(super) headers: Option<Box<Reused>>,
 }
 
 impl Response {
@@ -125,7 +126,8 @@ impl Response {
     /// of the coded body.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
-        self.headers.as_ref().unwrap_or(&self.stored.headers)
+        let stored = &self.stored.headers;
+        self.headers.as_ref().map_or(stored, |reused| reused.headers(stored))
     }
 
     /// The body, decoded unless [`decode(false)`](super::RequestBuilder::decode) was asked for.
@@ -356,7 +358,10 @@ impl Response {
         let stored = Arc::unwrap_or_clone(self.stored);
         let mut response = http::Response::new(stored.body.into());
         *response.status_mut() = status;
-        *response.headers_mut() = self.headers.unwrap_or(stored.headers);
+        *response.headers_mut() = match self.headers {
+            Some(reused) => reused.into_headers(stored.headers),
+            None => stored.headers,
+        };
         response
     }
 

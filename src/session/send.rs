@@ -1,6 +1,10 @@
 //! The course of one request through cache and network, redirects included.
 
-use std::{cell::Cell, io, time::Instant};
+use std::{
+    cell::Cell,
+    io,
+    time::{Instant, SystemTime},
+};
 
 use super::{
     CacheStatus, CachedSession, KeyScheme, Response, Serializer, Timeout, Transport,
@@ -232,7 +236,8 @@ impl<'a> Course<'a> {
                 _ => None,
             };
         }
-        if hop.cached && !self.is_served(exchange, &found) {
+        let is_served = exchange.is_head() && self.is_served(exchange, &found, self.session.cache().now());
+        if hop.cached && !is_served {
             let (looked_up, name) = self.look_up(hop, &hop.asked.identity, exchange)?;
             found = looked_up;
             // What comes instead is stored there as well.
@@ -247,7 +252,7 @@ impl<'a> Course<'a> {
     fn decide(&mut self, hop: &Hop<'_>, exchange: &Exchange<'_>, found: Lookup) -> Result<Decided> {
         let now = self.session.cache().now();
         let miss = if matches!(found, Lookup::OtherVariant(_)) { Forward::VaryMiss } else { Forward::UriMiss };
-        let whole = self.is_served(exchange, &found);
+        let whole = self.is_served(exchange, &found, now);
         // A chain is served whole if every part of it may be; else from its first redirect on, each on its own.
         let found = found.found().map(|chain| if whole { chain } else { chain.cut() });
         let held = found.as_ref().map(|chain| chain.response.held());
@@ -296,9 +301,8 @@ impl<'a> Course<'a> {
     }
 
     /// Whether every part of what was found may be served as it is.
-    fn is_served(&self, exchange: &Exchange<'_>, found: &Lookup) -> bool {
+    fn is_served(&self, exchange: &Exchange<'_>, found: &Lookup, now: SystemTime) -> bool {
         let Lookup::Found(chain) = found else { return false };
-        let now = self.session.cache().now();
         let fresh = Next::Serve(Reuse::Fresh);
         let offline = Next::Serve(Reuse::Offline);
         chain.parts().all(|part| {

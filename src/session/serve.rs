@@ -11,13 +11,14 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
-    header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, RANGE},
+    header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE},
 };
 
 use super::{
     CacheStatus, Response,
     cache::{Chain, Part},
     decode, redirect,
+    reused::Reused,
     send::{Course, Hop, Step},
     source::{self, Source, Stored},
     spool::{Spool, SpoolReader},
@@ -83,7 +84,7 @@ impl Course<'_> {
         response.cache_status = how;
         response.cache_key = Some(part.key.to_hex());
         if exchange.by_rfc() && Arc::ptr_eq(&response.stored, part.response()) {
-            response.headers = Some(self.reused_headers(part, how));
+            response.headers = self.reused(part, how).map(Box::new);
         }
         response.history.clone_from(&self.history);
         for (n, part) in chain.hops.iter().enumerate() {
@@ -165,22 +166,17 @@ impl Course<'_> {
         }
     }
 
-    /// The headers of a stored response that is used again.
-    ///
-    /// RFC 9111, 5.1: "When a stored response is used to satisfy a request without validation, a cache MUST generate an Age
-    /// header field, replacing any present in the response with a value equal to the stored response's `current_age`". 5.2.2.4:
-    /// a response with `no-cache="..."` is used "if and only if the listed header fields are excluded from the subsequent
-    /// response or the subsequent response has been successfully revalidated with the origin server".
+    /// What changes of its headers when a stored response is used again; nothing after a validation.
+    fn reused(&self, part: &Part, how: CacheStatus) -> Option<Reused> {
+        (how != CacheStatus::Revalidated).then(|| Reused::new(&part.held(), self.session.cache().now()))
+    }
+
     fn reused_headers(&self, part: &Part, how: CacheStatus) -> HeaderMap {
-        let mut headers = part.headers.clone();
-        if how != CacheStatus::Revalidated {
-            let held = part.held();
-            headers.insert(AGE, held.age(self.session.cache().now()).as_secs().into());
-            for name in &held.facts.control.no_cache_fields {
-                headers.remove(name);
-            }
+        let stored = part.headers.clone();
+        match self.reused(part, how) {
+            Some(reused) => reused.into_headers(stored),
+            None => stored,
         }
-        headers
     }
 
     /// The whole of a stored response as the request wishes it; `None` if what is stored does not give it.

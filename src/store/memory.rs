@@ -3,7 +3,7 @@
 use super::{Store, StoreStats, Visitor};
 use crate::{
     Error, ErrorKind, Result,
-    log::{Entry, Head, Times, Version, Write},
+    log::{Entry, Head, Memo, Times, Version, Write},
 };
 use bytes::Bytes;
 use std::{
@@ -15,7 +15,8 @@ use std::{
 
 /// A [`Store`] in memory. Dropping it forgets everything; deleting an entry frees its memory at once.
 ///
-/// There is no limit on its size.
+/// There is no limit on its size. What a reader makes of an entry may be kept [beside it](Memo), and is no part of the
+/// numbers that the store tells.
 ///
 /// ```
 /// use larder::{log::{Times, Write}, store::{MemoryStore, Store}};
@@ -45,6 +46,7 @@ struct Record {
     value: Value,
     head: Bytes,
     times: Times,
+    memo: Memo,
     number: u64,
     /// The write since which the key has been there without interruption. An alias names the one of its target.
     incarnation: u64,
@@ -146,14 +148,15 @@ impl State {
     fn entry(&self, key: &[u8]) -> Option<Entry> {
         let record = self.records.get(key)?;
         let version = Version::new(0, record.number);
-        match &record.value {
+        let entry = match &record.value {
             Value::Body { body, .. } => Some(Entry::new(record.head.clone(), body.clone(), record.times, version)),
             Value::Alias { to, incarnation } => {
                 let target = self.records.get(to)?;
                 (*incarnation == 0 || *incarnation == target.incarnation)
                     .then(|| Entry::new_alias(to.clone(), record.head.clone(), record.times, version))
             }
-        }
+        };
+        entry.map(|entry| entry.with_memo(record.memo.clone()))
     }
 
     fn apply(&mut self, write: Write) {
@@ -178,7 +181,8 @@ impl State {
         let number = self.number;
         let incarnation = self.records.get(&key).map_or(number, |old| old.incarnation);
         self.remove(&key);
-        let record = Record { value, head, times, number, incarnation };
+        let memo = Memo::beside(head.len());
+        let record = Record { value, head, times, memo, number, incarnation };
         self.bytes += record.bytes(&key);
         self.values += u64::from(record.is_listed());
         self.records.insert(key, record);
