@@ -84,6 +84,17 @@ pub trait Dict: Any + fmt::Debug + Send + Sync {
         Ok(None)
     }
 
+    /// The values under several keys of this dict, and of another, asked for together, if both are of one database that
+    /// can do that; where a [batch](Dict::batch_with) of both is atomic, as they were at one moment. `None` if it cannot.
+    /// Default: it cannot.
+    ///
+    /// # Errors
+    /// As [`get`](Dict::get).
+    fn get_with(&self, keys: &[&[u8]], other: &dyn Dict, others: &[&[u8]]) -> Result<Option<Values>> {
+        let _ = (keys, other, others);
+        Ok(None)
+    }
+
     /// The first bytes of the values under several keys, at most `len` of each. Default: reads them whole.
     ///
     /// # Errors
@@ -180,6 +191,9 @@ pub trait Dict: Any + fmt::Debug + Send + Sync {
         None
     }
 }
+
+/// The values under the keys of one dict, and those under the keys of another: [`Dict::get_with`].
+pub type Values = (Vec<Option<Bytes>>, Vec<Option<Bytes>>);
 
 /// One change of a [batch](Dict::batch).
 #[derive(Debug, Clone, Copy)]
@@ -355,6 +369,10 @@ impl<D: Dict + ?Sized> Dict for Arc<D> {
 
     fn batch_with(&self, changes: &[Change<'_>], other: &dyn Dict, others: &[Change<'_>]) -> Result<Option<bool>> {
         (**self).batch_with(changes, other, others)
+    }
+
+    fn get_with(&self, keys: &[&[u8]], other: &dyn Dict, others: &[&[u8]]) -> Result<Option<Values>> {
+        (**self).get_with(keys, other, others)
     }
 
     fn prefixes(&self, keys: &[&[u8]], len: usize) -> Result<Vec<Option<Bytes>>> {

@@ -42,8 +42,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Begins several reads that belong together, such as those for one request.
     ///
     /// They see at least what was acknowledged before this call; so a store that has to look whether others have written
-    /// looks once for all of them. `ahead` are keys that will probably be read, for a store that can read them together;
-    /// another need not ask for them. What is stored meanwhile may be seen by some of the reads and not by others.
+    /// looks once for all of them. `ahead` are keys whose entries will probably be read, for a store that can read them
+    /// together; another need not ask for them. What is stored meanwhile may be seen by some of the reads and not by others.
     ///
     /// The store is free for other calls as long as the reads are there: they hold no lock.
     ///

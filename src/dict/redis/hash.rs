@@ -10,7 +10,7 @@ use crate::{
     dict::{Change, Dict, interface::check_sizes},
 };
 use bytes::Bytes;
-use redis::cmd;
+use redis::{Cmd, cmd};
 use std::{any::Any, fmt};
 
 /// The server of those who name none.
@@ -75,6 +75,12 @@ impl RedisDict {
         &self.connections
     }
 
+    pub(super) fn get_command(&self, key: &[u8]) -> Cmd {
+        let mut get = cmd("HGET");
+        get.arg(&self.key).arg(key);
+        get
+    }
+
     pub(super) fn place(&self) -> Place<'_> {
         Place::Hash(&self.key)
     }
@@ -83,7 +89,7 @@ impl RedisDict {
 impl Dict for RedisDict {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         let value: Option<Vec<u8>> =
-            self.connections.run(|lent| cmd("HGET").arg(&self.key).arg(key).query(lent.link()))?;
+            self.connections.run(|lent| self.get_command(key).query(lent.link()))?;
         Ok(value.map(Bytes::from))
     }
 

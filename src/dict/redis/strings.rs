@@ -7,7 +7,10 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Result,
-    dict::{Change, Dict, Expected, New, interface::check_sizes},
+    dict::{
+        Change, Dict, Expected, New,
+        interface::{Values, check_sizes},
+    },
 };
 use bytes::Bytes;
 use redis::{FromRedisValue, cmd};
@@ -148,6 +151,27 @@ impl Dict for RedisStrings {
         };
         Self::check(changes)?;
         together(&self.connections, (self.place(), changes), place, others)
+    }
+
+    /// In one round trip. In a cluster, to each of its nodes.
+    fn get_with(&self, keys: &[&[u8]], other: &dyn Dict, others: &[&[u8]]) -> Result<Option<Values>> {
+        let other = (other as &dyn Any).downcast_ref::<RedisDict>();
+        let Some(other) = other.filter(|other| other.connections().same_as(&self.connections)) else {
+            return Ok(None);
+        };
+        let get = |key: &&[u8]| {
+            let mut get = cmd("GET");
+            get.arg(self.key(key));
+            get
+        };
+        let values = self.connections.run(|lent| {
+            let commands = keys.iter().map(get).chain(others.iter().map(|key| other.get_command(key)));
+            let values = lent.many(commands.collect())?.into_iter();
+            values.map(Option::<Vec<u8>>::from_redis_value).collect::<Result<Vec<_>, _>>().map_err(Into::into)
+        })?;
+        let mut values: Vec<_> = values.into_iter().map(|value| value.map(Bytes::from)).collect();
+        let others = values.split_off(keys.len().min(values.len()));
+        Ok(Some((values, others)))
     }
 
     fn prefixes(&self, keys: &[&[u8]], len: usize) -> Result<Vec<Option<Bytes>>> {

@@ -177,6 +177,11 @@ impl SqliteDict {
         self.connection.write(|connection| connection.execute_batch(&sql).map(|()| true)).map(drop)
     }
 
+    /// Another dict, if it is a table of the same database.
+    fn beside<'d>(&self, other: &'d dyn Dict) -> Option<&'d Self> {
+        (other as &dyn Any).downcast_ref::<Self>().filter(|other| other.connection.same_as(&self.connection))
+    }
+
     /// Whether all expectations hold.
     fn holds(&self, connection: &Connection, changes: &[Change<'_>]) -> rusqlite::Result<bool> {
         for change in changes {
@@ -277,9 +282,7 @@ impl Dict for SqliteDict {
     }
 
     fn batch_with(&self, changes: &[Change<'_>], other: &dyn Dict, others: &[Change<'_>]) -> Result<Option<bool>> {
-        let other =
-            (other as &dyn Any).downcast_ref::<Self>().filter(|other| other.connection.same_as(&self.connection));
-        let Some(other) = other else { return Ok(None) };
+        let Some(other) = self.beside(other) else { return Ok(None) };
         check_sizes(changes, VALUE_MAX, "SQLite")?;
         check_sizes(others, VALUE_MAX, "SQLite")?;
         let wrote = self.connection.write(|connection| {
@@ -291,6 +294,33 @@ impl Dict for SqliteDict {
             Ok(true)
         });
         wrote.map(Some)
+    }
+
+    /// In one statement, and so one transaction.
+    fn get_with(&self, keys: &[&[u8]], other: &dyn Dict, others: &[&[u8]]) -> Result<Option<Values>> {
+        let Some(other) = self.beside(other) else { return Ok(None) };
+        let mut values = vec![None; keys.len() + others.len()];
+        let asked = iter::repeat_n(self, keys.len()).chain(iter::repeat_n(other, others.len()));
+        let mut sql = String::new();
+        for (n, dict) in asked.enumerate() {
+            // Writing to a String does not fail.
+            let between = if n == 0 { "" } else { " UNION ALL " };
+            let _ = write!(sql, "{between}SELECT {n}, value FROM {} WHERE key = ?{}", dict.sql.table, n + 1);
+        }
+        if !sql.is_empty() {
+            self.connection.read(|connection| {
+                let mut get = connection.prepare_cached(&sql)?;
+                let mut rows = get.query(params_from_iter(keys.iter().chain(others).map(|key| Text(key))))?;
+                while let Some(row) = rows.next()? {
+                    if let Some(value) = values.get_mut(row.get::<_, usize>(0)?) {
+                        *value = Some(bytes(row.get_ref(1)?));
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        let others = values.split_off(keys.len());
+        Ok(Some((values, others)))
     }
 
     fn prefixes(&self, keys: &[&[u8]], len: usize) -> Result<Vec<Option<Bytes>>> {

@@ -219,7 +219,9 @@ impl Cache {
     ) -> Result<Lookup> {
         let key = asked.key();
         let lists = iter::repeat_with(|| asked.list_key()).take(usize::from(whose == Whose::OwnMarked));
-        let look = self.look(&mut iter::once_with(|| key.to_bytes()).chain(lists))?;
+        let mut ahead = iter::once_with(|| key.to_bytes()).chain(lists);
+        // A body that is not wanted may be long.
+        let look = if with == With::Body { self.look(&mut ahead)? } else { self.look(&mut iter::empty())? };
         let mut own = look.walk(key, Some((asked, Some(headers))), hops_max, with)?;
         if let Lookup::OtherVariant(names) = &own
             && !names.is_empty()

@@ -8,7 +8,7 @@ use crate::{
     Error, ErrorKind, Result,
     dict::{Change, Dict, Expected},
     log::{Entry, Head, Write},
-    store::{Store, StoreStats, Visitor},
+    store::{Ahead, Reads, Store, StoreStats, Visitor},
 };
 use bytes::Bytes;
 use std::{
@@ -183,6 +183,19 @@ impl DictStore {
         Ok(())
     }
 
+    /// The entry that a record holds, if it can be read, and leads somewhere if it is an alias.
+    fn to_entry(&self, key: &[u8], record: &Bytes) -> Result<Option<Entry>> {
+        let header = Header::decode(key, record);
+        let Some(entry) = header.and_then(|header| header.to_entry(record)) else {
+            self.count_unsound();
+            return Ok(None);
+        };
+        match header.and_then(|header| header.target(record)) {
+            Some((incarnation, to)) if !self.is_there(incarnation, &to)? => Ok(None),
+            _ => Ok(Some(entry)),
+        }
+    }
+
     fn count_unsound(&self) {
         self.unsound.fetch_add(1, Ordering::Relaxed);
     }
@@ -201,19 +214,22 @@ impl Store for DictStore {
     fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
         let name = name(key);
         for place in [Place::Responses, Place::Aliases] {
-            let Some(bytes) = self.dict(place).get(&name)? else { continue };
-            let header = Header::decode(key, &bytes);
-            let Some(entry) = header.and_then(|header| header.to_entry(&bytes)) else {
-                self.count_unsound();
-                return Ok(None);
-            };
-            let target = header.and_then(|header| header.target(&bytes));
-            return match target {
-                Some((incarnation, to)) if !self.is_there(incarnation, &to)? => Ok(None),
-                _ => Ok(Some(entry)),
-            };
+            if let Some(bytes) = self.dict(place).get(&name)? {
+                return self.to_entry(key, &bytes);
+            }
         }
         Ok(None)
+    }
+
+    /// What is named ahead is read together, if it is more than one key and the dicts can.
+    fn reads(&self, ahead: Ahead<'_>) -> Result<Box<dyn Reads + '_>> {
+        let keys: Vec<_> = ahead.map(|key| (name(&key), key)).collect();
+        let names: Vec<_> = keys.iter().map(|(name, _)| &name[..]).collect();
+        let together = if keys.len() > 1 { self.responses.get_with(&names, self.aliases(), &names)? } else { None };
+        let (values, others) = together.unwrap_or_default();
+        let values = values.into_iter().zip(others).map(|(value, other)| value.or(other));
+        let read = keys.into_iter().zip(values).map(|((_, key), value)| (key, value)).collect();
+        Ok(Box::new(Together { store: self, read }))
     }
 
     fn head(&self, key: &[u8]) -> Result<Option<Head>> {
@@ -281,6 +297,30 @@ impl Store for DictStore {
 
     fn unsound_reads(&self) -> u64 {
         self.unsound.load(Ordering::Relaxed)
+    }
+}
+
+/// Reads after some that were made together.
+struct Together<'a> {
+    store: &'a DictStore,
+    /// Keys and their records.
+    read: Vec<(Bytes, Option<Bytes>)>,
+}
+
+impl Reads for Together<'_> {
+    fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
+        match self.read.iter().find(|(read, _)| read == key) {
+            Some((_, Some(record))) => self.store.to_entry(key, record),
+            Some((_, None)) => Ok(None),
+            None => self.store.entry(key),
+        }
+    }
+
+    fn head(&self, key: &[u8]) -> Result<Option<Head>> {
+        if self.read.iter().any(|(read, _)| read == key) {
+            return Ok(self.entry(key)?.map(|entry| Head::of(&entry)));
+        }
+        self.store.head(key)
     }
 }
 
