@@ -222,11 +222,11 @@ impl Identity {
         key_of(&self.base(), partition, &[])
     }
 
-    /// The key of the list of responses to the same URL and body.
+    /// The key of the list of responses to the same URL, whatever the method and the body: they are made invalid together.
     pub(crate) fn list_key(&self) -> Bytes {
-        let body = self.body_digest.as_ref().map_or(&[][..], |digest| digest);
         let mut key = vec![Namespace::Url as u8];
-        key.extend_from_slice(&digest(&[self.url.as_bytes(), body]));
+        // The empty part is what lists of requests without a body have had from the first.
+        key.extend_from_slice(&digest(&[self.url.as_bytes(), &[]]));
         key.into()
     }
 
