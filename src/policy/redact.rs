@@ -179,7 +179,7 @@ fn link(value: &HeaderValue) -> HeaderValue {
 }
 
 /// What of a credential header says who asks. In digest authentication all but user and realm changes each time.
-fn credential(value: &HeaderValue) -> Vec<u8> {
+pub(crate) fn credential(value: &HeaderValue) -> Vec<u8> {
     let bytes = value.as_bytes().trim_ascii();
     let Some(fields) = digest_fields(bytes) else { return bytes.to_vec() };
     let mut who = Credentials::default();

@@ -269,7 +269,8 @@ impl Course<'_> {
     /// everybody shares what is stored, or by a header that is ignored.
     fn unless_for_one(&self, hop: &Hop<'_>, facts: &Facts, keep: Keep) -> Keep {
         let (names, headers) = (facts.vary.names(), &hop.asked.headers);
-        let shares = self.settings.partition_by == PartitionBy::Nobody && names_a_credential(names, headers);
+        let shares =
+            self.settings.partition_by == PartitionBy::Nobody && names_a_credential(names, hop.asked.telling());
         let ignores =
             |name: &HeaderName| headers.contains_key(name) && self.settings.ignored.contains(&squeeze(name.as_str()));
         if shares || names.iter().any(ignores) { Keep::Pass } else { keep }
@@ -430,7 +431,7 @@ fn received_as(hop: &Hop<'_>, exchange: &Exchange<'_>, came: &Came, keep: Keep, 
     let mut request = hop.asked.to_stored();
     let names = came.facts.vary.names();
     if !names.is_empty() && !hop.asked.identity.is_foreign() {
-        request.variant = Some(variant(names, &hop.asked.headers));
+        request.variant = Some(variant(names, hop.asked.telling()));
     }
     StoredResponse::new(request, came.parts.status, headers, body, came.received)
         .with_reason(reason(came.parts.status))

@@ -185,10 +185,7 @@ impl<'a> Course<'a> {
         let mut hop = Hop { request, bare, unverified, asked, cached: true, get: None };
         if let Some(key_fn) = &self.settings.key_fn {
             hop.asked.name(&key_fn(request));
-        } else if !self.settings.match_headers.is_empty() {
-            hop.asked.match_headers(&self.settings.match_headers);
-        }
-        if let Some(rules) = self.session.cache().foreign_keys() {
+        } else if let Some(rules) = self.session.cache().foreign_keys() {
             let url = self.with_fragment(request.url.as_str().to_owned());
             hop.asked.foreign(rules, &self.keyed(request, &url), self.settings.serializer == Serializer::Json);
         }
@@ -203,7 +200,7 @@ impl<'a> Course<'a> {
             }
             First::LookUp => {}
         }
-        hop.cached = self.partition(&mut hop)?;
+        hop.cached = self.tell_apart(&mut hop)? && self.partition(&mut hop)?;
         if hop.cached && self.ahead {
             return self.fetch(&hop, Forward::UriMiss, &exchange, None).map(Some);
         }
@@ -355,7 +352,7 @@ impl<'a> Course<'a> {
         };
         let hops_max = self.limit - self.history.len().min(self.limit);
         let with = if self.stream { With::Head } else { With::Body };
-        let (session, headers) = (self.session, &hop.asked.headers);
+        let (session, headers) = (self.session, hop.asked.telling());
         let name = Cell::new(None);
         let elsewhere = |names: &[HeaderName]| {
             let rules = session.cache().foreign_keys()?;

@@ -140,6 +140,11 @@ impl CachedSessionBuilder {
     /// The headers of a request whose values are part of the key: requests with other values get answers of their own. Of
     /// a header with several values, separated by commas, neither their order nor their case counts. None unless set.
     ///
+    /// A credential that is named here, such as `Authorization`, tells users apart even under
+    /// [`share_across_credentials`](Self::share_across_credentials) and [`partition`](Self::partition): as a salted hash
+    /// (Argon2id), never as it is. By default credentials do so anyway. A replay ([`Mode::Offline`](crate::Mode)) of such a
+    /// recording needs the same values.
+    ///
     /// Headers that a response names in `Vary` need not be named here: responses that vary are kept apart by them anyway.
     /// A [`key_fn`](Self::key_fn) goes before this.
     pub fn match_headers<N: AsRef<str>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
