@@ -19,6 +19,7 @@ over_all_backends!(
     credentials_are_sent_but_not_shown,
     userinfo_becomes_a_header_and_a_partition,
     credentials_do_not_follow_a_redirect_to_another_origin,
+    credentials_in_paths_are_sent_and_tell_users_apart_and_are_not_shown,
     links_with_other_credentials_choose_other_variants,
     chosen_credentials_tell_users_apart_whatever_is_shared,
 );
@@ -204,6 +205,27 @@ fn credentials_do_not_follow_a_redirect_to_another_origin(place: &Place) {
     assert!(!told.contains("authorization") && !told.contains("cookie") && told.contains("x-kept"), "{told}");
 }
 
+fn credentials_in_paths_are_sent_and_tell_users_apart_and_are_not_shown(place: &Place) {
+    let origin = Origin::start();
+    let session = place.session();
+    for name in ["jsessionid", "token", "PHPSESSID"] {
+        for round in 0..2 {
+            for who in ["alice", "bob"] {
+                let path = format!("/a;v=1;{name}=S3cr3t-{who}/b");
+                echo(&origin, &path);
+                let answer = session.get(origin.url(&path)).send().unwrap();
+                assert_eq!(answer.from_cache(), round > 0);
+                assert!(answer.text().unwrap().starts_with(&path), "what is sent is whole");
+                assert!(answer.request().url().ends_with(&format!("/a;v=1;{name}=REDACTED/b")));
+                assert!(!format!("{answer:?}").contains("S3cr3t"), "{answer:?}");
+            }
+        }
+    }
+    assert!(session.cache().urls().unwrap().iter().all(|url| !url.contains("S3cr3t")));
+    let error = session.get("http://127.0.0.1:1/a;jsessionid=S3cr3t").send().unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("S3cr3t"), "{error:?}");
+}
+
 /// What stands in the place of the token is the same in all of them.
 fn links_with_other_credentials_choose_other_variants(place: &Place) {
     let origin = Origin::start();
@@ -315,6 +337,7 @@ fn plant(session: &CachedSession, origin: &Origin) {
         assert!(untyped.request().headers().get("content-type").is_none());
     }
     session.get(origin.url(&format!("/a#token={SECRET}"))).send().unwrap();
+    session.get(origin.url("/a;token=S3cr3t-Value")).send().unwrap();
     session.get(origin.url("/a").replace("http://", "http://user:S3cr3t-Value@")).send().unwrap();
     request.clone().header("Referer", format!("http://x.example/?token={SECRET}")).send().unwrap();
     session.get(origin.url("/hop")).query("token", SECRET).bearer_auth(SECRET).send().unwrap();
@@ -356,6 +379,7 @@ fn no_planted_secret_is_in_the_file() {
     let place = Place::new(Backend::Log);
     let origin = Origin::start();
     origin.route("/a", Reply::ok("no secret in here"));
+    origin.route("/a;token=S3cr3t-Value", Reply::ok("no secret in here"));
     let hop = format!("http://user:{SECRET}@127.0.0.1:{}/hop2?api_key={SECRET}&x=1", origin.port());
     origin.route("/hop", Reply::redirect(302, hop.replace("Value/With", "Value%2FWith")));
     origin.route("/hop2", Reply::redirect(307, format!("/a?token={SECRET}")));
