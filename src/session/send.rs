@@ -221,8 +221,7 @@ impl<'a> Course<'a> {
     fn find(&mut self, hop: &mut Hop<'_>, exchange: &Exchange<'_>) -> Result<Lookup> {
         let mut found = Lookup::Nothing;
         if hop.cached && exchange.is_head() {
-            let by_others = self.settings.key_fn.is_some() || hop.asked.identity.is_foreign();
-            let get = hop.asked.as_get(if by_others { &[] } else { &self.settings.match_headers });
+            let get = self.as_get(hop);
             found = self.look_up(hop, &get, exchange)?.0;
             hop.get = match &found {
                 Lookup::Found(chain) if chain.hops.is_empty() => Some(chain.response.clone()),
@@ -238,6 +237,17 @@ impl<'a> Course<'a> {
         // A key function does not tell methods apart, and what answers a HEAD must not answer a GET.
         hop.cached &= !(exchange.is_head() && self.settings.key_fn.is_some());
         Ok(found)
+    }
+
+    /// The same request with the method GET.
+    fn as_get(&self, hop: &Hop<'_>) -> Identity {
+        if let Some(rules) = self.session.cache().foreign_keys() {
+            let url = self.with_fragment(hop.request.url.as_str().to_owned());
+            let keyed = Keyed { method: "GET", ..self.keyed(hop.request, &url) };
+            let name = rules.key(&keyed).map(|key| foreign(key, 0));
+            return Identity { name, ..hop.asked.as_get(&[]) };
+        }
+        hop.asked.as_get(if self.settings.key_fn.is_some() { &[] } else { &self.settings.match_headers })
     }
 
     /// Goes on from what a look-up came to.
@@ -357,7 +367,8 @@ impl<'a> Course<'a> {
         let elsewhere = |names: &[HeaderName]| {
             let rules = session.cache().foreign_keys()?;
             let url = self.with_fragment(hop.request.url.as_str().to_owned());
-            name.set(rules.variant_key(names, &self.keyed(hop.request, &url)).map(|key| foreign(key, 0)));
+            let keyed = Keyed { method: &asked.method, ..self.keyed(hop.request, &url) };
+            name.set(rules.variant_key(names, &keyed).map(|key| foreign(key, 0)));
             Some(Identity { name: name.get(), ..asked.clone() }).filter(|variant| variant.name.is_some())
         };
         let look = || {

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use larder::{Backend, CacheStatus, CachedSession, ErrorKind, Expire, Staleness};
+use larder::{Backend, CacheStatus, CachedSession, ErrorKind, Expire, KeyScheme, Staleness};
 
 use crate::{
     Place, over_all_backends,
@@ -20,6 +20,7 @@ over_all_backends!(
     urls_have_their_own_expiry,
     chosen_headers_are_part_of_the_key,
     a_head_is_answered_by_the_get_with_its_chosen_headers,
+    a_head_is_answered_by_the_get_under_the_keys_of_requests_cache,
     ignored_parameters_do_not_count,
     an_ignored_credential_is_shared,
     what_varies_by_an_ignored_header_is_not_stored,
@@ -102,6 +103,27 @@ fn a_head_is_answered_by_the_get_with_its_chosen_headers(place: &Place) {
     session.get(origin.url("/a")).header("X-User", "1").send().unwrap();
     for (user, from_cache) in [("1", true), ("2", false)] {
         assert_eq!(session.head(origin.url("/a")).header("X-User", user).send().unwrap().from_cache(), from_cache);
+    }
+}
+
+/// The keys of requests-cache have the method in them as well.
+fn a_head_is_answered_by_the_get_under_the_keys_of_requests_cache(place: &Place) {
+    let origin = Origin::start();
+    origin.route("/a", Reply::ok("x").header("Cache-Control", "max-age=60"));
+    origin.handle("/vary", |seen| {
+        let language = seen.header("accept-language").unwrap_or_default().to_owned();
+        Reply::ok("x").header("Cache-Control", "max-age=60").header("Vary", "Accept-Language").header("X-Got", language)
+    });
+    let session = place.builder().cache_control(true).key_scheme(KeyScheme::RequestsCache).build().unwrap();
+    session.get(origin.url("/a")).send().unwrap();
+    let head = session.head(origin.url("/a")).send().unwrap();
+    assert!(head.from_cache() && head.bytes().is_empty());
+    for language in ["de", "en"] {
+        session.get(origin.url("/vary")).header("Accept-Language", language).send().unwrap();
+    }
+    for (language, from_cache) in [("de", true), ("en", true), ("fr", false)] {
+        let head = session.head(origin.url("/vary")).header("Accept-Language", language).send().unwrap();
+        assert_eq!((head.headers()["x-got"].to_str().unwrap(), head.from_cache()), (language, from_cache));
     }
 }
 
