@@ -325,8 +325,9 @@ impl CachedSessionBuilder {
     /// Whether identical requests that are made at the same time, from several threads, are sent once; yes unless set.
     ///
     /// The first one is sent. The others wait, and are answered with what it stored; if it fails or its answer may not be
-    /// stored, they are all sent at once. Requests are identical if they have the same key and the same partition. Those
-    /// that are made while the body of a [stream](super::RequestBuilder::send_stream) is being read are answered with the
+    /// stored, they are all sent at once. Requests are identical if they have the same key and the same partition, and as
+    /// soon as an answer has said by which headers it varies, the same variant: of those that have waited for an answer that
+    /// is for others one is sent for each variant. Those that are made while the body of a [stream](super::RequestBuilder::send_stream) is being read are answered with the
     /// same body, each at its own pace, if all of their headers are the same too and less than 4 MiB of it was read or
     /// somebody follows already; else they are sent. What is shared and larger than that goes through a temporary file.
     ///

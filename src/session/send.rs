@@ -18,7 +18,7 @@ use http::HeaderName;
 
 use crate::{
     Error, ErrorKind, Mode, Result, StoredResponse,
-    entry::foreign,
+    entry::{Key, foreign},
     policy::{
         exchange::{Exchange, First, Forward, Next, Reuse, Wish},
         key::{Asked, Identity},
@@ -160,18 +160,16 @@ impl<'a> Course<'a> {
 
     /// One hop: from the cache with all that follows there, or from the network.
     fn step(&mut self, request: &Request) -> Result<Step> {
-        let mut share = true;
+        let mut joined = Vec::new();
         loop {
-            if let Some(step) = self.try_step(request, share)? {
+            if let Some(step) = self.try_step(request, &mut joined)? {
                 return Ok(step);
             }
-            // Whoever has waited for another once looks again, and then goes its own way.
-            share = false;
         }
     }
 
-    /// The same, or `None` if an identical request has ended meanwhile.
-    fn try_step(&mut self, request: &Request, share: bool) -> Result<Option<Step>> {
+    /// The same, or `None` if an identical request has ended meanwhile. `joined` are the flights that it has waited for.
+    fn try_step(&mut self, request: &Request, joined: &mut Vec<Key>) -> Result<Option<Step>> {
         let landed = self.session.flights().landed();
         let bare = request;
         let dressed = if self.is_plain(bare) { None } else { Some(self.dress(bare)?) };
@@ -205,12 +203,13 @@ impl<'a> Course<'a> {
             return self.fetch(&hop, Forward::UriMiss, &exchange, None).map(Some);
         }
         let found = self.find(&mut hop, &exchange)?;
+        let names = found.names();
         let (forward, stored) = match self.decide(&hop, &exchange, found)? {
             Decided::Step(step) => return Ok(Some(step)),
             Decided::Ask(forward, stored) => (forward, stored),
         };
-        let shared = if share { self.share(&hop, forward, landed)? } else { Shared::No };
-        match shared {
+        let flight = self.flight_of(&hop, forward, stored.as_ref().map(|(chain, _)| chain), &names);
+        match flight.map_or(Ok(Shared::No), |flight| self.share(&hop, flight, landed, joined))? {
             Shared::No => self.fetch(&hop, forward, &exchange, stored).map(Some),
             Shared::LookAgain => Ok(None),
             Shared::Answer(step) => Ok(Some(step)),

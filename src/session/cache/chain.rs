@@ -40,12 +40,20 @@ pub(crate) struct Part {
 #[derive(Debug, Clone)]
 pub(crate) enum Lookup {
     Found(Chain),
-    /// There is something for other request headers: those with these names, where no key of a variant has told.
+    /// There is something for other values of these request headers; of whichever, where none is named.
     OtherVariant(Vec<HeaderName>),
     Nothing,
 }
 
 impl Lookup {
+    /// The headers by which it is known to be another variant.
+    pub(crate) fn names(&self) -> Vec<HeaderName> {
+        match self {
+            Self::OtherVariant(names) => names.clone(),
+            Self::Found(_) | Self::Nothing => Vec::new(),
+        }
+    }
+
     pub(crate) fn found(self) -> Option<Chain> {
         match self {
             Self::Found(chain) => Some(chain),
@@ -251,8 +259,13 @@ impl Cache {
         let mut key = key;
         for _ in 0..STEPS_MAX {
             let Some(entry) = self.read(key, with)? else { return Ok(Lookup::Nothing) };
-            let Some(Chosen { key: chosen, entry, variant }) = self.choose(key, entry, headers, with)? else {
-                return Ok(Lookup::OtherVariant(Vec::new()));
+            let variants = variants_of(&entry);
+            let chosen = match &variants {
+                Some(variants) => self.choose(variants, headers, with)?,
+                None => Some(Chosen { key, entry, variant: None }),
+            };
+            let Some(Chosen { key: chosen, entry, variant }) = chosen else {
+                return Ok(Lookup::OtherVariant(variants.map_or_else(Vec::new, |variants| variants.names())));
             };
             let target = entry.alias_to.as_deref().map(Key::from_bytes);
             if let Some(Some(to)) = target
@@ -292,14 +305,13 @@ impl Cache {
         }
     }
 
-    /// The variant for these headers if there are several, the latest for none.
+    /// The variant for these headers, the latest for none.
     ///
     /// RFC 9111, 4.1: "If multiple stored responses match, the cache will need to choose one to use. When a nominated request
     /// header field has a known mechanism for ranking preference [..], that mechanism MAY be used to choose a preferred
     /// response. If such a mechanism is not available, or leads to equally preferred responses, the most recent response (as
     /// determined by the Date header field) is chosen".
-    fn choose(&self, key: Key, entry: Entry, headers: Option<&HeaderMap>, with: With) -> Result<Option<Chosen>> {
-        let Some(variants) = variants_of(&entry) else { return Ok(Some(Chosen { key, entry, variant: None })) };
+    fn choose(&self, variants: &Variants, headers: Option<&HeaderMap>, with: With) -> Result<Option<Chosen>> {
         let Some(headers) = headers else {
             let (key, entry) = (variants.latest, self.read(variants.latest, with)?);
             return Ok(entry.map(|entry| Chosen { key, entry, variant: None }));
