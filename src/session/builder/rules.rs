@@ -81,7 +81,8 @@ impl CachedSessionBuilder {
     /// Serves what has expired where the origin gives no answer, or an error: `true`, or for so long after the expiry. Off
     /// unless set.
     ///
-    /// An error is a failure of the network, or a status of 400 or more that is not among the
+    /// An error is a failure of the network, a body that breaks off or is not what its coding says (unless it is handed out
+    /// as a [stream](crate::RequestBuilder::send_stream), some of which is read by then), or a status of 400 or more that is not among the
     /// [`allowable_codes`](Self::allowable_codes); with [`cache_control`](Self::cache_control) a status of 500 or more, and
     /// what says `must-revalidate` or the like is not served. The answer's status is
     /// [`StaleHit`](crate::CacheStatus::StaleHit).
