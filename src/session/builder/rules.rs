@@ -23,11 +23,9 @@ impl CachedSessionBuilder {
     /// When responses of some URLs expire, instead of the session's [`expire_after`](Self::expire_after): the first pattern
     /// that matches counts. With [`Expire::DoNotCache`] for `*` at the end, only what is named before is cached.
     ///
-    /// A pattern is a glob: `*` stands for any text (slashes too, so `**` is the same), `?` for one character, `[ab]` for
-    /// one of these, `{a,b}` for one of those. It is compared with the URL behind its scheme, and may name a scheme
-    /// (`https://...`); what it begins, it matches to the end, so that `example.com/a` stands for all that begins so. The
-    /// host is compared without regard to case. Behind `regex:` stands a regular expression, which is searched for in the
-    /// whole URL. A pattern that is neither is an error of [`build`](Self::build).
+    /// A pattern is a [`UrlPattern`](crate::UrlPattern): a glob of the URL behind its scheme, in which `*` stands for any
+    /// text, slashes too, and what it begins it matches to the end; or, behind `regex:`, a regular expression. A pattern that
+    /// is neither is an error of [`build`](Self::build).
     ///
     /// ```
     /// # use larder::{Backend, CachedSession, Expire};
