@@ -112,7 +112,9 @@ impl Course<'_> {
                 return Ok(Shared::No);
             }
             // The answer that it was led for is there, and for others; who leads could not wait now.
-            joined.iter().for_each(|key| self.leads.give_up(*key));
+            for key in joined.iter() {
+                self.leads.give_up(*key);
+            }
             joined.push(key);
             let flights = self.session.flights();
             let flight = match flights.join(key) {

@@ -102,14 +102,12 @@ impl Decoded {
         if names.is_empty() {
             return !self.facts.vary.is_any();
         }
-        match rules {
-            Some(rules) => rules.is_same_variant(names, stored, headers),
-            None => {
-                let own = variant(names, headers);
-                // What is redacted is stored as part of the variant alone.
-                self.response.request.variant == Some(own) || variant(names, stored) == own
-            }
+        if let Some(rules) = rules {
+            return rules.is_same_variant(names, stored, headers);
         }
+        let own = variant(names, headers);
+        // What is redacted is stored as part of the variant alone.
+        self.response.request.variant == Some(own) || variant(names, stored) == own
     }
 
     /// Whether it is what is asked for, as the variant that was chosen.
