@@ -150,7 +150,6 @@ impl Course<'_> {
         let chosen = &self.settings.match_headers[..];
         // Else the credentials have made the partition.
         let credentials = if self.settings.partition_by == PartitionBy::Credentials { &[] } else { chosen };
-        let names: Vec<_> = credentials.iter().chain([&REFERER]).collect();
         let sent = match hop.request.auth() {
             // Its header is another each time; who it is does not change.
             Some(Auth::Digest { user, password }) => {
@@ -160,7 +159,8 @@ impl Course<'_> {
             }
             _ => Cow::Borrowed(&*hop.request.headers),
         };
-        if self.tolerate(self.session.cache().tell_apart(&mut hop.asked, &sent, &names))?.is_none() {
+        let told = self.session.cache().tell_apart(&mut hop.asked, &sent, credentials.iter().chain([&REFERER]));
+        if self.tolerate(told)?.is_none() {
             return Ok(false);
         }
         if !chosen.is_empty() && hop.asked.identity.name.is_none() {
