@@ -135,7 +135,7 @@ pub use global::{
 #[cfg(feature = "session")]
 pub use middleware::{CacheMiddleware, middleware};
 #[cfg(feature = "session")]
-pub use policy::{Expire, Mode, Staleness};
+pub use policy::{Expire, Mode, Staleness, UrlPattern};
 #[cfg(feature = "cookies")]
 pub use session::CookieJar;
 #[cfg(feature = "session")]

@@ -41,6 +41,7 @@ macro_rules! dict_contract {
             compare_and_swap_changes_what_is_as_expected
             a_batch_applies_in_order_and_the_last_change_counts
             a_batch_with_an_expectation_that_fails_changes_nothing
+            values_read_together_are_those_read_alone
             prefixes_are_the_beginnings_of_values
             what_may_be_dropped_is_there_or_gone_and_never_early
             clear_empties_and_the_dict_is_usable_after
@@ -193,6 +194,24 @@ pub fn a_batch_with_an_expectation_that_fails_changes_nothing(dict: &dyn Dict) {
     ];
     assert!(dict.batch(&batch).unwrap());
     assert_eq!((get(dict, "k").as_deref(), get(dict, "new").as_deref()), (Some("2"), Some("1")));
+}
+
+/// What is asked for together, of one dict or of two, is what each key alone has; a dict may decline.
+pub fn values_read_together_are_those_read_alone(dict: &dyn Dict) {
+    put(dict, "a", "1");
+    put(dict, "b", "");
+    let keys: [&[u8]; 4] = [b"b", b"absent", b"a", b"a"];
+    for (keys, others) in [(&keys[..], &keys[1..3]), (&[], &keys), (&keys[..1], &[]), (&[], &[])] {
+        if let Some(together) = dict.get_with(keys, dict, others).unwrap() {
+            let alone = |keys: &[&[u8]]| keys.iter().map(|key| dict.get(key).unwrap()).collect::<Vec<_>>();
+            assert_eq!(together, (alone(keys), alone(others)));
+        }
+    }
+    let many = vec![&b"a"[..]; 2_000];
+    if let Some((values, others)) = dict.get_with(&many, dict, &many[..1]).unwrap() {
+        assert!(values.len() == 2_000 && others.len() == 1);
+        assert!(values.iter().chain(&others).all(|value| value.as_deref() == Some(b"1")));
+    }
 }
 
 /// They are as long as was asked, or as the value is.

@@ -18,7 +18,7 @@ mod sqlite;
 #[cfg(feature = "session")]
 mod typed;
 
-pub use interface::{Change, Dict, DictSize, Expected, Items, New};
+pub use interface::{Change, Dict, DictSize, Expected, Items, New, Values};
 pub use log::LogDict;
 pub use memory::MemoryDict;
 #[cfg(feature = "mongodb")]

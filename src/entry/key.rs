@@ -39,7 +39,7 @@ pub(crate) fn as_foreign(digest: &[u8; 32]) -> Option<([u8; 8], u8)> {
     (rest[1..] == FOREIGN[..]).then_some((*key, rest[0]))
 }
 
-#[cfg(any(feature = "sqlite", feature = "redis"))]
+#[cfg(any(feature = "sqlite", feature = "redis", fuzzing))]
 pub(super) fn foreign_hex(digest: &[u8; 32]) -> Option<String> {
     as_foreign(digest).map(|(key, _)| hex(&key))
 }

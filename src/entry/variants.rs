@@ -46,6 +46,14 @@ impl Variants {
         self.sets.iter().map(|set| set.iter().filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).collect())
     }
 
+    /// The names of all sets, sorted, each once.
+    pub(crate) fn names(&self) -> Vec<HeaderName> {
+        let mut names: Vec<HeaderName> = self.sets().flatten().collect();
+        names.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        names.dedup();
+        names
+    }
+
     pub(crate) fn encode(&self) -> Result<Bytes> {
         encode(VERSION_VARIANTS, self)
     }

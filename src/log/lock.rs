@@ -216,11 +216,14 @@ fn cut(generation: &Generation) -> io::Result<()> {
     if planted(Bug::TornTailKept) {
         return Ok(());
     }
-    generation.file.truncate(generation.seen().max(LOG_START))?;
-    if planted(Bug::CutUnsynced) {
-        return Ok(());
+    let end = generation.seen().max(LOG_START);
+    // Until the rest is gone from the medium one byte stays, so that if this process dies now the next writer finds a
+    // torn tail still. One that found the file whole would not know of the sync that is missing, and append.
+    generation.file.truncate(end + 1)?;
+    if !planted(Bug::CutUnsynced) {
+        generation.file.sync_data()?;
     }
-    generation.file.sync_data()
+    generation.file.truncate(end)
 }
 
 /// Tries for a file's lock again and again, with growing pauses, up to a limit.

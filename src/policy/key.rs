@@ -46,6 +46,8 @@ pub(crate) struct Asked {
     pub(crate) url: String,
     /// The headers as they were asked, redacted.
     pub(crate) headers: Arc<HeaderMap>,
+    /// The same where redacted values tell requests apart: with something in their place that does. It is not stored.
+    pub(crate) telling: Option<HeaderMap>,
     pub(crate) credentials: Credentials,
     /// The body as it may be stored, where it is to be: see [`StoredRequest`].
     pub(crate) body: Option<Bytes>,
@@ -91,7 +93,12 @@ impl Asked {
             variant: None,
             name: None,
         };
-        Ok(Self { identity, url: shown, headers, credentials, body: None })
+        Ok(Self { identity, url: shown, headers, telling: None, credentials, body: None })
+    }
+
+    /// The headers that choose among variants, and are part of the key where the caller wants that.
+    pub(crate) fn telling(&self) -> &HeaderMap {
+        self.telling.as_ref().unwrap_or(&self.headers)
     }
 
     /// Makes a text the key, in the place of method, URL, host and body.
@@ -105,7 +112,7 @@ impl Asked {
     }
 
     fn by_headers(&self, identity: &Identity, names: &[HeaderName]) -> [u8; 32] {
-        digest(&[SCHEME, b"headers", &identity.base(), &matched(names, &self.headers)])
+        digest(&[SCHEME, b"headers", &identity.base(), &matched(names, self.telling())])
     }
 
     /// What a GET of the same would be; these are the names of the headers that are part of its key.
@@ -222,11 +229,11 @@ impl Identity {
         key_of(&self.base(), partition, &[])
     }
 
-    /// The key of the list of responses to the same URL and body.
+    /// The key of the list of responses to the same URL, whatever the method and the body: they are made invalid together.
     pub(crate) fn list_key(&self) -> Bytes {
-        let body = self.body_digest.as_ref().map_or(&[][..], |digest| digest);
         let mut key = vec![Namespace::Url as u8];
-        key.extend_from_slice(&digest(&[self.url.as_bytes(), body]));
+        // The empty part is what lists of requests without a body have had from the first.
+        key.extend_from_slice(&digest(&[self.url.as_bytes(), &[]]));
         key.into()
     }
 

@@ -24,3 +24,4 @@ pub(crate) mod vary;
 
 pub use exchange::Mode;
 pub use expire::{Expire, Staleness};
+pub use patterns::UrlPattern;

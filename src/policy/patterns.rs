@@ -1,4 +1,4 @@
-//! Which expiry a URL has: the first pattern that it matches.
+//! Patterns of URLs, and which expiry a URL has: that of the first pattern that it matches.
 
 use super::expire::Expire;
 use crate::{Error, ErrorKind, Result};
@@ -8,12 +8,35 @@ use regex::Regex;
 /// A pattern with this before it is a regular expression.
 const REGEX: &str = "regex:";
 
+/// A pattern of URLs, as [`urls_expire_after`](crate::CachedSessionBuilder::urls_expire_after) and `larder ls`, `rm` and
+/// `expire` take it.
+///
+/// It is a glob: `*` stands for any text (slashes too, so `**` is the same), `?` for one character, `[ab]` for one of these,
+/// `{a,b}` for one of those. It is compared with the URL behind its scheme, and may name a scheme (`https://...`); what it
+/// begins, it matches to the end, so that `example.com/a` stands for all that begins so, and `example.com/` for all of this
+/// host (`example.com` alone for `example.com.au` as well). The host is compared without regard to case. Behind `regex:`
+/// stands a regular expression, which is searched for in the whole URL.
+///
+/// Patterns are compared with URLs as they are stored, without credentials, where what is stored is chosen; with the URL
+/// that is sent, where an expiry is.
+///
+/// ```
+/// use larder::UrlPattern;
+///
+/// let pattern = UrlPattern::new("*.example.com/static/*.png")?;
+/// assert!(pattern.matches("https://cdn.example.com/static/a/b.png?size=2"));
+/// assert!(!pattern.matches("https://cdn.example.com/static/a/b.jpg"));
+/// # Ok::<(), larder::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct UrlPattern(Kind);
+
 /// Patterns of URLs, each with the expiry of what matches it; the first match counts.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct UrlExpiry(Vec<(Pattern, Expire)>);
+pub(crate) struct UrlExpiry(Vec<(UrlPattern, Expire)>);
 
 #[derive(Debug, Clone)]
-enum Pattern {
+enum Kind {
     /// Of the URL behind its scheme, and of the scheme if the pattern names one.
     Glob { scheme: Option<String>, rest: GlobMatcher },
     /// Of any part of the URL.
@@ -26,7 +49,8 @@ impl UrlExpiry {
     /// # Errors
     /// `InvalidInput` if it is neither a glob nor, behind `regex:`, a regular expression.
     pub(crate) fn push(&mut self, pattern: &str, expire: Expire) -> Result<()> {
-        self.0.push((Pattern::new(pattern)?, expire));
+        let named = |error| Error::new(ErrorKind::InvalidInput, format!("urls_expire_after: {error}"));
+        self.0.push((UrlPattern::new(pattern).map_err(named)?, expire));
         Ok(())
     }
 
@@ -35,13 +59,19 @@ impl UrlExpiry {
     }
 }
 
-impl Pattern {
-    fn new(text: &str) -> Result<Self> {
+impl UrlPattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if it is neither a glob nor, behind `regex:`, a regular expression.
+    pub fn new(pattern: impl AsRef<str>) -> Result<Self> {
+        let text = pattern.as_ref();
         let invalid = |error: &dyn std::fmt::Display| {
-            Error::new(ErrorKind::InvalidInput, format!("urls_expire_after: `{}`: {error}", text.escape_debug()))
+            let message = format!("`{}` is not a pattern of URLs: {error}", text.escape_debug());
+            Error::new(ErrorKind::InvalidInput, message)
         };
         if let Some(regex) = text.strip_prefix(REGEX) {
-            return Regex::new(regex).map(Self::Regex).map_err(|error| invalid(&error));
+            return Regex::new(regex).map(|regex| Self(Kind::Regex(regex))).map_err(|error| invalid(&error));
         }
         let (scheme, rest) = match text.split_once("://") {
             Some((scheme, rest)) => (Some(scheme.to_ascii_lowercase()).filter(|scheme| scheme != "*"), rest),
@@ -57,13 +87,16 @@ impl Pattern {
             glob = glob.replace("**", "*");
         }
         let built = GlobBuilder::new(&glob).literal_separator(false).backslash_escape(true).build();
-        built.map(|glob| Self::Glob { scheme, rest: glob.compile_matcher() }).map_err(|error| invalid(&error.kind()))
+        let glob = built.map_err(|error| invalid(&error.kind()))?;
+        Ok(Self(Kind::Glob { scheme, rest: glob.compile_matcher() }))
     }
 
-    fn matches(&self, url: &str) -> bool {
-        match self {
-            Self::Regex(regex) => regex.is_match(url),
-            Self::Glob { scheme, rest } => {
+    /// Whether a URL is one of those that it stands for.
+    #[must_use]
+    pub fn matches(&self, url: &str) -> bool {
+        match &self.0 {
+            Kind::Regex(regex) => regex.is_match(url),
+            Kind::Glob { scheme, rest } => {
                 let (own, behind) = url.split_once("://").unwrap_or_default();
                 scheme.as_ref().is_none_or(|scheme| scheme == own) && rest.is_match(behind)
             }
@@ -83,6 +116,9 @@ mod tests {
             ("EXAMPLE.com/", "https://example.com/a", true),
             ("example.com/a", "https://example.com/A", false),
             ("example.com", "https://www.example.com/", false),
+            ("example.com", "https://example.com.au/", true),
+            ("example.com/", "https://example.com.au/", false),
+            ("{a,b}.example.com/x", "http://b.example.com/xyz", true),
             ("*.example.com", "https://www.example.com/a/b", true),
             ("*.example.com", "https://example.com/", false),
             ("*.example.com/static/**", "http://cdn.example.com/static/a/b.png", true),
@@ -100,7 +136,7 @@ mod tests {
             ("regex:^https://.*\\.org/\\d+$", "https://x.org/a", false),
             ("regex:\\.png", "https://x.org/a.png?b", true),
         ] {
-            assert_eq!(Pattern::new(pattern).unwrap().matches(url), want, "{pattern} {url}");
+            assert_eq!(UrlPattern::new(pattern).unwrap().matches(url), want, "{pattern} {url}");
         }
     }
 

@@ -71,7 +71,7 @@ impl fmt::Debug for Credentials {
 }
 
 /// A URL, or a relative one as in `Location`, without userinfo and with the values of secret parameters replaced,
-/// in its query and its fragment. An absolute URL comes back in the spelling that is sent.
+/// in its path (`/a;jsessionid=1`), its query and its fragment. An absolute URL comes back in the spelling that is sent.
 pub(crate) fn url(text: &str, found: &mut Credentials) -> String {
     without_parameters(&without_userinfo(text, found), found)
 }
@@ -90,28 +90,46 @@ fn without_parameters(text: &str, found: &mut Credentials) -> String {
     let (rest, fragment) = split(text, '#');
     let (path, query) = split(rest, '?');
     let mut out = String::with_capacity(text.len());
-    out.push_str(path);
+    write_path(&mut out, path, found);
     for (mark, text) in [('?', query), ('#', fragment)] {
         if let Some(text) = text {
             out.push(mark);
-            write_pairs(&mut out, text, found);
+            write_pairs(&mut out, text, PAIRS, found);
         }
     }
     out
 }
 
+/// A path, behind scheme and host if there are any. Each segment may have parameters (RFC 3986, 3.3).
+fn write_path(out: &mut String, text: &str, found: &mut Credentials) {
+    let authority = text.find("://").map_or(0, |at| at + 3);
+    let start = text[authority..].find('/').map_or(text.len(), |at| authority + at);
+    let (before, path) = text.split_at(if authority > 0 { start } else { 0 });
+    out.push_str(before);
+    for segment in path.split_inclusive('/') {
+        let (name, parameters) = segment.split_at(segment.find(';').unwrap_or(segment.len()));
+        let (parameters, slash) = parameters.split_at(parameters.trim_end_matches('/').len());
+        out.push_str(name);
+        write_pairs(out, parameters, &[';'], found);
+        out.push_str(slash);
+    }
+}
+
 /// A query or a form with the values of secret parameters replaced, everything else as it is spelled.
 pub(crate) fn pairs(text: &str, found: &mut Credentials) -> String {
     let mut out = String::with_capacity(text.len());
-    write_pairs(&mut out, text, found);
+    write_pairs(&mut out, text, PAIRS, found);
     out
 }
 
-fn write_pairs(out: &mut String, text: &str, found: &mut Credentials) {
-    // `;` separates for some servers, and `?` begins the parameters of a fragment such as `#/path?token=`.
+/// What stands between the pairs of queries and forms: `;` does for some servers, and `?` begins the parameters of a fragment
+/// such as `#/path?token=`.
+const PAIRS: &[char] = &['&', ';', '?'];
+
+fn write_pairs(out: &mut String, text: &str, separators: &[char], found: &mut Credentials) {
     let mut hidden = None;
-    for piece in text.split_inclusive(['&', ';', '?']) {
-        let end = piece.trim_end_matches(['&', ';', '?']).len();
+    for piece in text.split_inclusive(separators) {
+        let end = piece.trim_end_matches(separators).len();
         let (pair, separator) = piece.split_at(end);
         match pair.split_once('=') {
             Some((name, value)) if found.hides(&String::from_utf8_lossy(&form_decode(name))) => {
@@ -179,7 +197,7 @@ fn link(value: &HeaderValue) -> HeaderValue {
 }
 
 /// What of a credential header says who asks. In digest authentication all but user and realm changes each time.
-fn credential(value: &HeaderValue) -> Vec<u8> {
+pub(crate) fn credential(value: &HeaderValue) -> Vec<u8> {
     let bytes = value.as_bytes().trim_ascii();
     let Some(fields) = digest_fields(bytes) else { return bytes.to_vec() };
     let mut who = Credentials::default();
@@ -311,6 +329,17 @@ mod tests {
             ("//user:pw@x.org/a", "//x.org/a", 1),
             ("/a@b?x=u@v", "/a@b?x=u@v", 0),
             ("../a?secret=s", "../a?secret=REDACTED", 1),
+            ("http://x.org/a;jsessionid=s", "http://x.org/a;jsessionid=REDACTED", 1),
+            (
+                "http://x.org/a;v=1;TOKEN=s;w/b;PHPSESSID=t;c=d/e",
+                "http://x.org/a;v=1;TOKEN=REDACTED;REDACTED/b;PHPSESSID=REDACTED;c=d/e",
+                3,
+            ),
+            ("http://x.org/;jsession%69d=s&t?a;b", "http://x.org/;jsession%69d=REDACTED?a;b", 1),
+            ("http://x.org/token=s/a;b", "http://x.org/token=s/a;b", 0),
+            ("http://x;token=s/", "http://x;token=s/", 0),
+            ("//x.org/a;jsessionid=s", "//x.org/a;jsessionid=REDACTED", 1),
+            ("b;sid=s#c", "b;sid=REDACTED#c", 1),
             ("?secret=s", "?secret=REDACTED", 1),
             ("http://user:pw@[bad/", "REDACTED@[bad/", 1),
         ] {

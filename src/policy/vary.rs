@@ -53,7 +53,8 @@ impl Vary {
 /// field values in a way that is known to have identical semantics [..]. If (after any normalization that might take place)
 /// a header field is absent from a request, it can only match another request if it is also absent there."
 ///
-/// Credentials read alike here: they have made the partition.
+/// Credentials read alike here: they have made the partition. What is redacted and did not make it, as in a `Referer`, is
+/// told apart by what stands for it in [`Asked::telling`](super::key::Asked::telling).
 pub(crate) fn variant(names: &[HeaderName], request: &HeaderMap) -> [u8; 32] {
     let values: Vec<Option<Vec<u8>>> = names.iter().map(|name| value(name, request)).collect();
     let mut parts: Vec<&[u8]> = vec![b"vary"];

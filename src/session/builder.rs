@@ -255,7 +255,8 @@ impl CachedSessionBuilder {
     }
 
     /// Names by hand who the responses are for, instead of telling by the credentials of each request: for tokens
-    /// that change while their owner stays the same. The name is stored as a salted hash only.
+    /// that change while their owner stays the same. The name is stored as a salted hash only. Headers that are named in
+    /// [`match_headers`](Self::match_headers) tell requests apart all the same.
     pub fn partition(mut self, name: impl Into<String>) -> Self {
         self.settings.partition_by = PartitionBy::Name(name.into());
         self
@@ -263,6 +264,8 @@ impl CachedSessionBuilder {
 
     /// Serves everyone what was fetched for anyone. Off unless set: a request with other credentials (such as
     /// `Authorization`, `Cookie` or an API key in the URL) gets an answer of its own.
+    ///
+    /// Headers that are named in [`match_headers`](Self::match_headers) tell users apart all the same.
     pub fn share_across_credentials(mut self, share: bool) -> Self {
         match &self.settings.partition_by {
             _ if share => self.settings.partition_by = PartitionBy::Nobody,
@@ -322,8 +325,9 @@ impl CachedSessionBuilder {
     /// Whether identical requests that are made at the same time, from several threads, are sent once; yes unless set.
     ///
     /// The first one is sent. The others wait, and are answered with what it stored; if it fails or its answer may not be
-    /// stored, they are all sent at once. Requests are identical if they have the same key and the same partition. Those
-    /// that are made while the body of a [stream](super::RequestBuilder::send_stream) is being read are answered with the
+    /// stored, they are all sent at once. Requests are identical if they have the same key and the same partition, and as
+    /// soon as an answer has said by which headers it varies, the same variant: of those that have waited for an answer that
+    /// is for others one is sent for each variant. Those that are made while the body of a [stream](super::RequestBuilder::send_stream) is being read are answered with the
     /// same body, each at its own pace, if all of their headers are the same too and less than 4 MiB of it was read or
     /// somebody follows already; else they are sent. What is shared and larger than that goes through a temporary file.
     ///
@@ -416,6 +420,14 @@ impl CachedSessionBuilder {
         if self.settings.key_fn.is_some() || matches!(self.settings.partition_by, PartitionBy::Name(_)) {
             let message = "key_scheme: the keys of requests-cache have no place for key_fn(..) and partition(..)";
             return Err(invalid(message));
+        }
+        let rules = self.settings.foreign_keys().filter(|_| self.settings.partition_by == PartitionBy::Nobody);
+        let mut chosen = self.settings.match_headers.iter();
+        if let Some(name) = rules.and_then(|rules| chosen.find(|name| rules.ignores_header(name.as_str()))) {
+            return Err(invalid(format!(
+                "match_headers: `{name}` is among the names that requests-cache ignores, so that it would tell nobody apart; \
+                 set ignored_parameters(..) without it here and in Python, or leave it out"
+            )));
         }
         Ok(())
     }

@@ -53,7 +53,7 @@ const TRIES_MAX: u32 = 16;
 /// A key, where one is asked for, is one of three texts: the key of a response in hex, as
 /// [`keys`](Cache::keys) and [`Response::cache_key`](crate::Response::cache_key) give it; an `http` or `https` URL,
 /// which stands for a GET of it without credentials; or any other text, which is a name made by
-/// [`alias`](Cache::alias). For all responses to a URL, whatever the method and whoever asked, use
+/// [`alias`](Cache::alias). For all responses to a URL, whatever the method and body, and whoever asked, use
 /// [`contains_url`](Cache::contains_url) and [`delete_url`](Cache::delete_url).
 ///
 /// A URL is taken as it is: the session's own [query](crate::CachedSessionBuilder::query) is not added to it.
@@ -237,10 +237,8 @@ impl Cache {
         self.change(|plan| plan.delete(key, |_| true))
     }
 
-    /// Deletes every response to this URL, whatever the method, whoever asked, with all redirects and aliases that
-    /// lead to one of them. Returns whether there were any.
-    ///
-    /// Responses to requests with a body are filed apart and stay; delete those by key.
+    /// Deletes every response to this URL, whatever the method and the body of the request, whoever asked, with all
+    /// redirects and aliases that lead to one of them. Returns whether there were any.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if it is not a URL, and whatever the store says.
@@ -260,8 +258,8 @@ impl Cache {
         self.plan().is_there(self.resolve(key.as_ref()))
     }
 
-    /// Whether there is a response to this URL, expired or not, whatever the method, whoever asked. Requests with
-    /// a body do not count.
+    /// Whether there is a response to this URL, expired or not, whatever the method and the body of the request, whoever
+    /// asked.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if it is not a URL, and whatever keeps the store from answering.
@@ -381,8 +379,8 @@ impl Cache {
         }
     }
 
-    /// Makes everything stored for these URLs invalid, whoever asked and whatever the variant, and what is being fetched
-    /// for them now.
+    /// Makes everything stored for these URLs invalid, whoever asked, whatever the method, body and variant, and what is
+    /// being fetched for them now.
     pub(crate) fn invalidate(&self, urls: &[Url]) -> Result<()> {
         let asked: Vec<_> = urls.iter().map(|url| self.get_of_parsed(url)).collect::<Result<_>>()?;
         // What others store is not listed, so that a mark on the list would not count for it.

@@ -1,10 +1,10 @@
 //! What a request carries on each hop that is not its own: cookies, and who asks.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{AUTHORIZATION, COOKIE},
+    header::{AUTHORIZATION, COOKIE, REFERER},
 };
 use url::Url;
 
@@ -12,8 +12,9 @@ use super::{
     Body, Request, Verify,
     auth::{self, Auth},
     basic,
+    cache::PartitionBy,
     delivery::{Delivery, secret_value},
-    send::Course,
+    send::{Course, Hop},
 };
 use crate::{Mode, Result, policy::key::Asked};
 
@@ -141,6 +142,31 @@ impl Course<'_> {
             asked.credentials.push("client certificate", client_cert.credential());
             asked.credentials.sort();
         }
+    }
+
+    /// Has headers tell requests apart whose values are redacted and make no partition: links, and those that the caller
+    /// has chosen; and makes the chosen ones part of the key. `false` keeps the cache out of it.
+    pub(super) fn tell_apart(&self, hop: &mut Hop<'_>) -> Result<bool> {
+        let chosen = &self.settings.match_headers[..];
+        // Else the credentials have made the partition.
+        let credentials = if self.settings.partition_by == PartitionBy::Credentials { &[] } else { chosen };
+        let sent = match hop.request.auth() {
+            // Its header is another each time; who it is does not change.
+            Some(Auth::Digest { user, password }) => {
+                let mut sent = HeaderMap::clone(&hop.request.headers);
+                sent.insert(AUTHORIZATION, secret_value(basic::authorization(user, password))?);
+                Cow::Owned(sent)
+            }
+            _ => Cow::Borrowed(&*hop.request.headers),
+        };
+        let told = self.session.cache().tell_apart(&mut hop.asked, &sent, credentials.iter().chain([&REFERER]));
+        if self.tolerate(told)?.is_none() {
+            return Ok(false);
+        }
+        if !chosen.is_empty() && hop.asked.identity.name.is_none() {
+            hop.asked.match_headers(chosen);
+        }
+        Ok(true)
     }
 
     /// Whether an answer to this request would come from nobody knows whom.

@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, Method, StatusCode,
-    header::{CONTENT_LENGTH, DATE, TRANSFER_ENCODING},
+    HeaderMap, HeaderName, StatusCode,
+    header::{DATE, TRANSFER_ENCODING},
     response,
 };
 
@@ -20,6 +20,7 @@ use super::{
     send::{Course, Hop, Step},
     source::{self, Saving, Source},
     transport::timed_out,
+    whole::{announced, has_no_body},
 };
 use crate::{
     Error, ErrorKind, Result, StoredResponse,
@@ -34,9 +35,6 @@ use crate::{
         vary::{names_a_credential, variant},
     },
 };
-
-/// What is set aside for a body before its first byte has come, whatever its announced length.
-const RESERVED: u64 = 1 << 20;
 
 /// What came back for one request over the network.
 pub(super) struct Came {
@@ -98,15 +96,12 @@ impl Course<'_> {
         let asked_at = self.session.cache().now();
         let came = self.send(hop, &request);
         let failure = match &came {
-            Err(error) if matches!(error.kind(), ErrorKind::Network | ErrorKind::Timeout | ErrorKind::Tls) => {
-                Some(Failure::Silence)
-            }
+            Err(error) if is_silence(error) => Some(Failure::Silence),
             Err(_) => None,
             Ok(came) => Some(Failure::Status(came.parts.status.as_u16())),
         };
-        if let (Some(chain), Some(failure)) = (stale, failure)
-            && exchange.on_failure(&chain.response.held(), failure, self.session.cache().now())
-            && let Some(step) = self.serve(hop, exchange, chain, CacheStatus::StaleHit)?
+        if let Some(failure) = failure
+            && let Some(step) = self.serve_instead(hop, exchange, stale, failure)?
         {
             return Ok(Some(step));
         }
@@ -123,7 +118,22 @@ impl Course<'_> {
             }
         }
         self.note_effects(hop, exchange, &came, asked_at)?;
-        self.take(hop, forward, exchange, &request, came).map(Some)
+        self.take(hop, forward, exchange, stale, &request, came).map(Some)
+    }
+
+    /// What is stored, if it may be served in the place of a failure.
+    fn serve_instead(
+        &mut self,
+        hop: &Hop<'_>,
+        exchange: &Exchange<'_>,
+        stale: Option<&Chain>,
+        failure: Failure,
+    ) -> Result<Option<Step>> {
+        let now = self.session.cache().now();
+        match stale.filter(|chain| exchange.on_failure(&chain.response.held(), failure, now)) {
+            Some(chain) => self.serve(hop, exchange, chain, CacheStatus::StaleHit),
+            None => Ok(None),
+        }
     }
 
     /// Sends the request and waits for the head of the answer.
@@ -201,6 +211,7 @@ impl Course<'_> {
         hop: &Hop<'_>,
         forward: Forward,
         exchange: &Exchange<'_>,
+        stale: Option<&Chain>,
         request: &http::Request<Bytes>,
         came: Came,
     ) -> Result<Step> {
@@ -242,13 +253,13 @@ impl Course<'_> {
         }
         let stored = received_as(hop, exchange, &came, keep, Bytes::new());
         let Came { parts, wire, .. } = came;
-        let wire = self.read(request, &parts, wire)?;
-        let coding = decode::coding_of(&parts.headers);
-        let (body, coding) = if self.decode {
-            let deadline = self.timeout.total.and_then(|total| self.started.checked_add(total));
-            decode::decode(&wire, &coding, self.settings.max_body, deadline)?
-        } else {
-            (wire, coding)
+        let (body, coding) = match self.read_decoded(request, &parts, wire) {
+            Ok(body) => body,
+            // Nobody has seen anything of the answer yet, so that it is as if none had come.
+            Err(error) if is_silence(&error) || error.kind() == ErrorKind::Decode => {
+                return self.serve_instead(hop, exchange, stale, Failure::Silence)?.ok_or(error);
+            }
+            Err(error) => return Err(error),
         };
         let stored = StoredResponse { body, ..stored }.with_coding(coding);
         let mut response = self.answer(hop, forward, &parts.headers, stored.clone());
@@ -269,7 +280,8 @@ impl Course<'_> {
     /// everybody shares what is stored, or by a header that is ignored.
     fn unless_for_one(&self, hop: &Hop<'_>, facts: &Facts, keep: Keep) -> Keep {
         let (names, headers) = (facts.vary.names(), &hop.asked.headers);
-        let shares = self.settings.partition_by == PartitionBy::Nobody && names_a_credential(names, headers);
+        let shares =
+            self.settings.partition_by == PartitionBy::Nobody && names_a_credential(names, hop.asked.telling());
         let ignores =
             |name: &HeaderName| headers.contains_key(name) && self.settings.ignored.contains(&squeeze(name.as_str()));
         if shares || names.iter().any(ignores) { Keep::Pass } else { keep }
@@ -369,33 +381,6 @@ impl Course<'_> {
         Ok(self.tolerate(saved)?.map(Key::to_hex))
     }
 
-    /// The body as it came, or an error if it did not come whole.
-    fn read(&self, request: &http::Request<Bytes>, parts: &response::Parts, wire: WireBody) -> Result<Bytes> {
-        let max = self.settings.max_body;
-        let announced = if has_no_body(request.method(), parts) { None } else { announced(&parts.headers) };
-        let announced = announced.unwrap_or(0);
-        if announced > max {
-            return Err(decode::too_large(max));
-        }
-        let reserved = usize::try_from(announced.min(RESERVED)).unwrap_or(0);
-        let mut body = Vec::with_capacity(reserved);
-        if let Err(error) = wire.take(max.saturating_add(1)).read_to_end(&mut body) {
-            if error.kind() == io::ErrorKind::TimedOut {
-                return Err(timed_out(request.method(), self.timeout).with_source(error));
-            }
-            let message = format!(
-                "the connection broke after {} bytes of the body of {} ({error}); nothing was stored, try again",
-                body.len(),
-                request.method()
-            );
-            return Err(Error::new(ErrorKind::Network, message).with_source(error));
-        }
-        if body.len() as u64 > max {
-            return Err(decode::too_large(max));
-        }
-        Ok(body.into())
-    }
-
     /// The time-outs of the next hop: of the total, what is left of it.
     pub(super) fn time_left(&self, hop: &Hop<'_>) -> Result<Timeout> {
         let Some(total) = self.timeout.total else { return Ok(self.timeout) };
@@ -406,17 +391,9 @@ impl Course<'_> {
     }
 }
 
-/// Whether the answer ends with its head: `Content-Length` of an answer to HEAD and of a 304 is that of the body that
-/// a GET would have brought (RFC 9110, 8.6).
-fn has_no_body(method: &Method, parts: &response::Parts) -> bool {
-    method == Method::HEAD
-        || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-        // Of the two, `Transfer-Encoding` decides (RFC 9112, 6.3).
-        || announced(&parts.headers) == Some(0) && !parts.headers.contains_key(TRANSFER_ENCODING)
-}
-
-fn announced(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+/// Whether no answer came, as far as anybody can use it.
+fn is_silence(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Network | ErrorKind::Timeout | ErrorKind::Tls)
 }
 
 /// The answer as it would be stored.
@@ -430,7 +407,7 @@ fn received_as(hop: &Hop<'_>, exchange: &Exchange<'_>, came: &Came, keep: Keep, 
     let mut request = hop.asked.to_stored();
     let names = came.facts.vary.names();
     if !names.is_empty() && !hop.asked.identity.is_foreign() {
-        request.variant = Some(variant(names, &hop.asked.headers));
+        request.variant = Some(variant(names, hop.asked.telling()));
     }
     StoredResponse::new(request, came.parts.status, headers, body, came.received)
         .with_reason(reason(came.parts.status))

@@ -1,7 +1,9 @@
 //! Identical requests that are under way at once: one is sent, the others wait for what it stores, or read its body
 //! along.
 //!
-//! What is the same is said by the key, partition included. Nobody who leads waits for another, so that no circle can
+//! What is the same is said by the key, partition and variant included, as far as they are known: requests for a URL of
+//! which nothing is stored are under way as one, and those that the answer turns out not to be for as one for each variant.
+//! Nobody who leads waits for another, so that no circle can
 //! come about; and a wait ends whatever becomes of the leader, as its [`Lead`] is dropped in the end.
 
 use std::{
@@ -140,6 +142,10 @@ impl Flight {
 }
 
 impl Lead {
+    pub(super) fn is_of(&self, key: Key) -> bool {
+        self.key == key
+    }
+
     /// The flight, to be told of the stream once that owns the lead.
     pub(super) fn flight(&self) -> Arc<Flight> {
         Arc::clone(&self.flight)
@@ -148,8 +154,11 @@ impl Lead {
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        self.flights.under_way().remove(&self.key);
+        // In this order, under the lock: whoever leads next has to learn that something has landed since it looked.
+        let mut under_way = self.flights.under_way();
         self.flights.landed.fetch_add(1, Ordering::Release);
+        under_way.remove(&self.key);
+        drop(under_way);
         self.flight.enter(Phase::Over);
     }
 }

@@ -56,6 +56,7 @@ mod tls;
 mod trace;
 mod transport;
 mod unpack;
+mod whole;
 
 pub use backend::Backend;
 pub use body::Body;

@@ -22,7 +22,7 @@ use http::HeaderName;
 
 use crate::{
     Error, ErrorKind, Mode, Result, StoredResponse,
-    entry::foreign,
+    entry::{Key, foreign},
     policy::{
         exchange::{Exchange, First, Forward, Next, Reuse, Wish},
         key::{Asked, Identity},
@@ -164,18 +164,16 @@ impl<'a> Course<'a> {
 
     /// One hop: from the cache with all that follows there, or from the network.
     fn step(&mut self, request: &Request) -> Result<Step> {
-        let mut share = true;
+        let mut joined = Vec::new();
         loop {
-            if let Some(step) = self.try_step(request, share)? {
+            if let Some(step) = self.try_step(request, &mut joined)? {
                 return Ok(step);
             }
-            // Whoever has waited for another once looks again, and then goes its own way.
-            share = false;
         }
     }
 
-    /// The same, or `None` if an identical request has ended meanwhile.
-    fn try_step(&mut self, request: &Request, share: bool) -> Result<Option<Step>> {
+    /// The same, or `None` if an identical request has ended meanwhile. `joined` are the flights that it has waited for.
+    fn try_step(&mut self, request: &Request, joined: &mut Vec<Key>) -> Result<Option<Step>> {
         let landed = self.session.flights().landed();
         let bare = request;
         let dressed = if self.is_plain(bare) { None } else { Some(self.dress(bare)?) };
@@ -189,10 +187,7 @@ impl<'a> Course<'a> {
         let mut hop = Hop { request, bare, unverified, asked, cached: true, get: None };
         if let Some(key_fn) = &self.settings.key_fn {
             hop.asked.name(&key_fn(request));
-        } else if !self.settings.match_headers.is_empty() {
-            hop.asked.match_headers(&self.settings.match_headers);
-        }
-        if let Some(rules) = self.session.cache().foreign_keys() {
+        } else if let Some(rules) = self.session.cache().foreign_keys() {
             let url = self.with_fragment(request.url.as_str().to_owned());
             hop.asked.foreign(rules, &self.keyed(request, &url), self.settings.serializer == Serializer::Json);
         }
@@ -207,17 +202,18 @@ impl<'a> Course<'a> {
             }
             First::LookUp => {}
         }
-        hop.cached = self.partition(&mut hop)?;
+        hop.cached = self.tell_apart(&mut hop)? && self.partition(&mut hop)?;
         if hop.cached && self.ahead {
             return self.fetch(&hop, Forward::UriMiss, &exchange, None).map(Some);
         }
         let found = self.find(&mut hop, &exchange)?;
+        let names = found.names();
         let (forward, stored) = match self.decide(&hop, &exchange, found)? {
             Decided::Step(step) => return Ok(Some(step)),
             Decided::Ask(forward, stored) => (forward, stored),
         };
-        let shared = if share { self.share(&hop, forward, landed)? } else { Shared::No };
-        match shared {
+        let flight = self.flight_of(&hop, forward, stored.as_ref().map(|(chain, _)| chain), &names);
+        match flight.map_or(Ok(Shared::No), |flight| self.share(&hop, flight, landed, joined))? {
             Shared::No => self.fetch(&hop, forward, &exchange, stored).map(Some),
             Shared::LookAgain => Ok(None),
             Shared::Answer(step) => Ok(Some(step)),
@@ -228,8 +224,7 @@ impl<'a> Course<'a> {
     fn find(&mut self, hop: &mut Hop<'_>, exchange: &Exchange<'_>) -> Result<Lookup> {
         let mut found = Lookup::Nothing;
         if hop.cached && exchange.is_head() {
-            let by_others = self.settings.key_fn.is_some() || hop.asked.identity.is_foreign();
-            let get = hop.asked.as_get(if by_others { &[] } else { &self.settings.match_headers });
+            let get = self.as_get(hop);
             found = self.look_up(hop, &get, exchange)?.0;
             hop.get = match &found {
                 Lookup::Found(chain) if chain.hops.is_empty() => Some(chain.response.clone()),
@@ -246,6 +241,17 @@ impl<'a> Course<'a> {
         // A key function does not tell methods apart, and what answers a HEAD must not answer a GET.
         hop.cached &= !(exchange.is_head() && self.settings.key_fn.is_some());
         Ok(found)
+    }
+
+    /// The same request with the method GET.
+    fn as_get(&self, hop: &Hop<'_>) -> Identity {
+        if let Some(rules) = self.session.cache().foreign_keys() {
+            let url = self.with_fragment(hop.request.url.as_str().to_owned());
+            let keyed = Keyed { method: "GET", ..self.keyed(hop.request, &url) };
+            let name = rules.key(&keyed).map(|key| foreign(key, 0));
+            return Identity { name, ..hop.asked.as_get(&[]) };
+        }
+        hop.asked.as_get(if self.settings.key_fn.is_some() { &[] } else { &self.settings.match_headers })
     }
 
     /// Goes on from what a look-up came to.
@@ -359,12 +365,13 @@ impl<'a> Course<'a> {
         };
         let hops_max = self.limit - self.history.len().min(self.limit);
         let with = if self.stream { With::Head } else { With::Body };
-        let (session, headers) = (self.session, &hop.asked.headers);
+        let (session, headers) = (self.session, hop.asked.telling());
         let name = Cell::new(None);
         let elsewhere = |names: &[HeaderName]| {
             let rules = session.cache().foreign_keys()?;
             let url = self.with_fragment(hop.request.url.as_str().to_owned());
-            name.set(rules.variant_key(names, &self.keyed(hop.request, &url)).map(|key| foreign(key, 0)));
+            let keyed = Keyed { method: &asked.method, ..self.keyed(hop.request, &url) };
+            name.set(rules.variant_key(names, &keyed).map(|key| foreign(key, 0)));
             Some(Identity { name: name.get(), ..asked.clone() }).filter(|variant| variant.name.is_some())
         };
         let look = || {

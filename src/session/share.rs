@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     CacheStatus, Response, ResponseStream,
+    cache::Chain,
     flight::{Lead, Leading, Part, Stream, Waited},
     request::Request,
     send::{Course, Hop, Step},
@@ -14,7 +15,20 @@ use super::{
     spool::{Spool, SpoolReader},
     transport::timed_out,
 };
-use crate::{Result, policy::exchange::Forward};
+use http::HeaderName;
+
+use crate::{
+    Result,
+    entry::Key,
+    policy::{
+        exchange::Forward,
+        key::variant_key,
+        vary::{Vary, variant},
+    },
+};
+
+/// Flights that a hop takes part in before it goes its own way: that of its URL, and that of its variant.
+const FLIGHTS_MAX: usize = 2;
 
 /// What comes of it.
 pub(super) enum Shared {
@@ -49,6 +63,14 @@ impl Leads {
         self.led.push(lead);
     }
 
+    /// Ends the wait of all who wait for this one.
+    fn give_up(&mut self, key: Key) {
+        self.led.retain(|lead| !lead.is_of(key));
+        if self.led.is_empty() {
+            self.release();
+        }
+    }
+
     /// The one that a stream goes on leading: that of what was asked.
     fn take_asked(&mut self) -> Option<(Lead, Request)> {
         let asked = self.asked.take();
@@ -58,29 +80,63 @@ impl Leads {
 }
 
 impl Course<'_> {
-    /// Waits for an identical request that is under way, or leads. `landed` is how many had ended before the look-up.
-    pub(super) fn share(&mut self, hop: &Hop<'_>, forward: Forward, landed: u64) -> Result<Shared> {
-        let stores = hop.cached && !self.settings.read_only;
-        if !(self.settings.single_flight && stores && matches!(forward, Forward::UriMiss | Forward::Stale)) {
-            return Ok(Shared::No);
-        }
-        let flights = self.session.flights();
-        let flight = match flights.join(hop.asked.identity.key()) {
-            Part::Lead(lead) => {
-                self.leads.add(lead, self.history.is_empty().then(|| hop.request.clone()));
-                return Ok(if flights.landed() == landed { Shared::No } else { Shared::LookAgain });
-            }
-            Part::Follow(_) if Leading::is_here() => return Ok(Shared::No),
-            Part::Follow(flight) => flight,
+    /// Under which key others may wait for this request; `None` if it is sent whatever others do. `stored` is what is stale,
+    /// else `names` are the headers that tell it from what is stored.
+    pub(super) fn flight_of(
+        &self,
+        hop: &Hop<'_>,
+        forward: Forward,
+        stored: Option<&Chain>,
+        names: &[HeaderName],
+    ) -> Option<Key> {
+        let shares = match forward {
+            Forward::UriMiss | Forward::Stale => true,
+            Forward::VaryMiss => !names.is_empty(),
+            Forward::Bypass | Forward::Method | Forward::Request => false,
         };
-        let limits = self.limits();
-        match flight.wait(limits.deadline.or_else(|| self.patience())) {
-            Waited::TooLong if limits.deadline.is_some() => {
-                Err(timed_out(&hop.request.method, self.timeout).with_url(hop.request.shown_url()))
+        if !(shares && self.settings.single_flight && hop.cached && !self.settings.read_only) {
+            return None;
+        }
+        Some(match stored {
+            Some(chain) => of_variant(hop, chain.response.request.variant),
+            None => of_variant(hop, varies(names, hop)),
+        })
+    }
+
+    /// Waits for an identical request that is under way, or leads. `landed` is how many had ended before the look-up, and
+    /// `joined` are the flights that this hop has taken part in: whoever has waited for one looks again, and does not wait
+    /// for the same twice.
+    pub(super) fn share(&mut self, hop: &Hop<'_>, mut key: Key, landed: u64, joined: &mut Vec<Key>) -> Result<Shared> {
+        loop {
+            if joined.contains(&key) || joined.len() == FLIGHTS_MAX {
+                return Ok(Shared::No);
             }
-            Waited::TooLong => Ok(Shared::No),
-            Waited::Over => Ok(Shared::LookAgain),
-            Waited::Stream(stream) => Ok(self.read_along(hop, &stream)),
+            // The answer that it was led for is there, and for others; who leads could not wait now.
+            for key in joined.iter() {
+                self.leads.give_up(*key);
+            }
+            joined.push(key);
+            let flights = self.session.flights();
+            let flight = match flights.join(key) {
+                Part::Lead(lead) => {
+                    self.leads.add(lead, self.history.is_empty().then(|| hop.request.clone()));
+                    return Ok(if flights.landed() == landed { Shared::No } else { Shared::LookAgain });
+                }
+                Part::Follow(_) if Leading::is_here() => return Ok(Shared::No),
+                Part::Follow(flight) => flight,
+            };
+            let limits = self.limits();
+            match flight.wait(limits.deadline.or_else(|| self.patience())) {
+                Waited::TooLong if limits.deadline.is_some() => {
+                    return Err(timed_out(&hop.request.method, self.timeout).with_url(hop.request.shown_url()));
+                }
+                Waited::TooLong => return Ok(Shared::No),
+                Waited::Over => return Ok(Shared::LookAgain),
+                Waited::Stream(stream) => match other_variant(hop, &stream) {
+                    Some(other) => key = other,
+                    None => return Ok(self.read_along(hop, &stream)),
+                },
+            }
         }
     }
 
@@ -146,4 +202,23 @@ impl Course<'_> {
         response.elapsed = self.started.elapsed();
         Shared::Answer(Step::Done(Box::new(response), None))
     }
+}
+
+/// The key of the flight of one variant, or of the URL.
+fn of_variant(hop: &Hop<'_>, variant: Option<[u8; 32]>) -> Key {
+    let identity = &hop.asked.identity;
+    let of = |variant| variant_key(&identity.base(), identity.partition.as_ref(), &variant);
+    variant.map_or_else(|| identity.key(), of)
+}
+
+/// The variant by these headers, if there are any.
+fn varies(names: &[HeaderName], hop: &Hop<'_>) -> Option<[u8; 32]> {
+    (!names.is_empty()).then(|| variant(names, hop.asked.telling()))
+}
+
+/// The flight of the variant that is asked for, if a body that is being read is another one.
+fn other_variant(hop: &Hop<'_>, stream: &Stream) -> Option<Key> {
+    let vary = Vary::of(stream.response.headers());
+    let differs = variant(vary.names(), &hop.request.headers) != variant(vary.names(), &stream.request.headers);
+    differs.then(|| of_variant(hop, varies(vary.names(), hop)))
 }

@@ -82,6 +82,30 @@ fn rm_deletes_by_url_key_and_pattern() {
     assert_eq!(place.run(&["rm", "c.larder"]).code, 2);
 }
 
+/// `*` stands for slashes too, a scheme counts, and what a pattern begins it matches to the end.
+#[test]
+fn patterns_mean_what_they_mean_in_settings() {
+    let place = Place::new();
+    place.cache("c.larder");
+    for (pattern, count) in [
+        ("api.example.com/*s", 2),
+        ("API.example.com/v1/i", 1),
+        ("example.org", 2),
+        ("https://example.org", 0),
+        ("http://*/old", 1),
+        ("example.{com,org}/", 2),
+        ("regex:page=[0-9]$", 1),
+    ] {
+        assert_eq!(place.json(&["ls", "c.larder", pattern]).len(), count, "{pattern}");
+        let deleted = place.json(&["rm", "c.larder", "--dry-run", "--glob", pattern]).pop().unwrap();
+        assert_eq!(deleted["deleted"], count, "{pattern}");
+    }
+    for pattern in ["[", "regex:("] {
+        let wrong = place.run(&["ls", "c.larder", pattern]);
+        assert!(wrong.code == 2 && wrong.err.contains(pattern), "{} {}", wrong.code, wrong.err);
+    }
+}
+
 #[test]
 fn expire_deletes_what_is_expired_or_sets_when() {
     let place = Place::new();

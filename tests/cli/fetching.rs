@@ -160,3 +160,27 @@ fn a_mistake_in_the_settings_is_named() {
     assert!(ran.code == 2 && ran.err.contains("line 3") && !ran.err.contains("s3cret"), "{}", ran.err);
     assert_eq!(origin.total_hits(), 0);
 }
+
+#[test]
+fn no_credential_of_a_url_is_told() {
+    let (place, origin) = (Place::new(), Origin::start());
+    origin.route("/from;jsessionid=S3cr3t", Reply::redirect(302, "/to;token=S3cr3t?api_key=S3cr3t&a=1"));
+    origin.route("/to;token=S3cr3t", Reply::ok("hello"));
+    let url = origin.url("/from;jsessionid=S3cr3t?sig=S3cr3t").replace("http://", "http://me:S3cr3t@");
+    let args = ["get", &url, "-c", "c.larder", "--verbose"];
+    for from_cache in [false, true] {
+        let told = place.run(&args);
+        assert!(!told.err.contains("S3cr3t") && told.err.contains("302 of http"), "{}", told.err);
+        let json = place.json(&args).remove(0);
+        assert!(!json.to_string().contains("S3cr3t"), "{json}");
+        assert!(json["url"].as_str().unwrap().ends_with("/to;token=REDACTED?api_key=REDACTED&a=1"), "{json}");
+        assert!(
+            json["history"][0]["url"].as_str().unwrap().ends_with("/from;jsessionid=REDACTED?sig=REDACTED"),
+            "{json}"
+        );
+        assert!(from_cache || json["from_cache"] == true);
+    }
+    let key = place.json(&["ls", "c.larder"])[0]["key"].as_str().unwrap().to_owned();
+    let shown = [place.ok(&["ls", "c.larder"]), place.ok(&["show", "c.larder", &key])];
+    assert!(shown.iter().all(|text| text.contains("/to;token=REDACTED") && !text.contains("S3cr3t")), "{shown:?}");
+}

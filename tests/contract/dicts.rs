@@ -213,6 +213,19 @@ mod tables {
     }
 
     #[test]
+    fn two_tables_are_read_together() {
+        let connection = SqliteConnection::open(":memory:", &SqliteOptions::new()).unwrap();
+        let (a, b) =
+            (SqliteDict::new(connection.clone(), "a").unwrap(), SqliteDict::new(connection, "it's \"b\"").unwrap());
+        let stranger = SqliteDict::new(rusqlite::Connection::open_in_memory().unwrap(), "a").unwrap();
+        a.insert(b"k", b"1", None).unwrap();
+        b.insert(b"k", b"2", None).unwrap();
+        let (one, two) = a.get_with(&[b"none", b"k"], &b, &[b"k", b"none"]).unwrap().unwrap();
+        assert_eq!((one, two), (vec![None, Some("1".into())], vec![Some("2".into()), None]));
+        assert_eq!(a.get_with(&[b"k"], &stranger, &[b"k"]).unwrap(), None);
+    }
+
+    #[test]
     fn a_file_of_ones_own_keeps_its_pragmas_and_a_new_one_is_durable() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("old.sqlite");

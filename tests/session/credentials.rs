@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use larder::{Backend, CachedSession, Response};
+use larder::{Backend, CachedSession, ErrorKind, KeyScheme, Response};
 
 use crate::{
     Place, over_all_backends,
@@ -19,6 +19,9 @@ over_all_backends!(
     credentials_are_sent_but_not_shown,
     userinfo_becomes_a_header_and_a_partition,
     credentials_do_not_follow_a_redirect_to_another_origin,
+    credentials_in_paths_are_sent_and_tell_users_apart_and_are_not_shown,
+    links_with_other_credentials_choose_other_variants,
+    chosen_credentials_tell_users_apart_whatever_is_shared,
 );
 
 const SECRET: &str = "S3cr3t-Value/With+Signs=";
@@ -202,6 +205,114 @@ fn credentials_do_not_follow_a_redirect_to_another_origin(place: &Place) {
     assert!(!told.contains("authorization") && !told.contains("cookie") && told.contains("x-kept"), "{told}");
 }
 
+fn credentials_in_paths_are_sent_and_tell_users_apart_and_are_not_shown(place: &Place) {
+    let origin = Origin::start();
+    let session = place.session();
+    for name in ["jsessionid", "token", "PHPSESSID"] {
+        for round in 0..2 {
+            for who in ["alice", "bob"] {
+                let path = format!("/a;v=1;{name}=S3cr3t-{who}/b");
+                echo(&origin, &path);
+                let answer = session.get(origin.url(&path)).send().unwrap();
+                assert_eq!(answer.from_cache(), round > 0);
+                assert!(answer.text().unwrap().starts_with(&path), "what is sent is whole");
+                assert!(answer.request().url().ends_with(&format!("/a;v=1;{name}=REDACTED/b")));
+                assert!(!format!("{answer:?}").contains("S3cr3t"), "{answer:?}");
+            }
+        }
+    }
+    assert!(session.cache().urls().unwrap().iter().all(|url| !url.contains("S3cr3t")));
+    let error = session.get("http://127.0.0.1:1/a;jsessionid=S3cr3t").send().unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("S3cr3t"), "{error:?}");
+}
+
+/// What stands in the place of the token is the same in all of them.
+fn links_with_other_credentials_choose_other_variants(place: &Place) {
+    let origin = Origin::start();
+    let echo = |seen: &str| Reply::ok(seen.to_owned()).header("Vary", "Referer").header("Cache-Control", "max-age=0");
+    origin.handle("/a", move |seen| echo(seen.header("referer").unwrap_or_default()));
+    let tagged = Reply::new(304).header("Vary", "Referer").header("Cache-Control", "max-age=60");
+    let links = ["alice", "bob"].map(|who| format!("http://x.example/p?page=1&token={SECRET}{who}"));
+    for by_rfc in [false, true] {
+        let session = place.builder().cache_control(by_rfc).build().unwrap();
+        session.cache().clear().unwrap();
+        let ask = |link: &str| session.get(origin.url("/a")).header("Referer", link).send().unwrap();
+        if by_rfc {
+            // A 304 may say anew by what it varies.
+            let (tagged, echo) = (tagged.clone(), echo);
+            origin.handle("/a", move |seen| match seen.header("if-none-match") {
+                Some(_) => tagged.clone(),
+                None => echo(seen.header("referer").unwrap_or_default()).header("ETag", "\"1\""),
+            });
+        }
+        for round in 0..3 {
+            for link in &links {
+                let answer = ask(link);
+                assert_eq!((answer.text().unwrap(), answer.from_cache()), (link.clone(), round > 0), "{by_rfc}");
+                assert_eq!(answer.revalidated(), by_rfc && round == 1);
+                let stored = answer.request().headers()["referer"].to_str().unwrap();
+                assert_eq!(stored, "http://x.example/p?page=1&token=REDACTED");
+            }
+        }
+        assert!(!ask("http://x.example/p?page=1").from_cache());
+    }
+    // The same where the caller has chosen the header.
+    let session = place.builder().match_headers(["Referer"]).build().unwrap();
+    session.cache().clear().unwrap();
+    origin.handle("/b", |seen| Reply::ok(seen.header("referer").unwrap()));
+    for round in 0..2 {
+        for link in &links {
+            let answer = session.get(origin.url("/b")).header("Referer", link).send().unwrap();
+            assert_eq!((answer.text().unwrap(), answer.from_cache()), (link.clone(), round > 0));
+        }
+    }
+}
+
+fn chosen_credentials_tell_users_apart_whatever_is_shared(place: &Place) {
+    let origin = Origin::start();
+    echo(&origin, "/me");
+    let named = place.builder().partition("user-42");
+    for builder in [place.builder().share_across_credentials(true), named] {
+        let session = builder.match_headers(["Authorization", "X-Page"]).build().unwrap();
+        session.cache().clear().unwrap();
+        for round in 0..2 {
+            for user in ["alice", "bob"] {
+                let request = session.get(origin.url("/me")).bearer_auth(user).header("X-Api-Key", round.to_string());
+                let answer = request.send().unwrap();
+                assert_eq!(answer.from_cache(), round > 0, "another key of the same user");
+                assert!(answer.text().unwrap().contains(user));
+                assert_eq!(answer.request().headers()["authorization"], "REDACTED");
+            }
+        }
+        assert!(!session.get(origin.url("/me")).send().unwrap().from_cache());
+    }
+    // It is stored although it varies by a credential: that is told apart.
+    origin.handle("/vary", |seen| Reply::ok(seen.header("authorization").unwrap()).header("Vary", "Authorization"));
+    let session = place.builder().share_across_credentials(true).match_headers(["Authorization"]).build().unwrap();
+    for round in 0..2 {
+        for user in ["Bearer alice", "Bearer bob"] {
+            let answer = session.get(origin.url("/vary")).header("Authorization", user).send().unwrap();
+            assert_eq!((answer.text().unwrap().as_str(), answer.from_cache()), (user, round > 0));
+        }
+    }
+}
+
+#[test]
+fn a_header_that_python_ignores_cannot_be_chosen_to_tell_users_apart() {
+    let builder = || {
+        let builder = Place::new(Backend::Memory).builder().key_scheme(KeyScheme::RequestsCache);
+        builder.share_across_credentials(true).match_headers(["Accept", "Authorization"])
+    };
+    let error = builder().build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(
+        error.to_string().contains("`authorization`") && error.to_string().contains("ignored_parameters"),
+        "{error}"
+    );
+    assert!(builder().ignored_parameters(["api_key"]).build().is_ok());
+    assert!(builder().share_across_credentials(false).build().is_ok(), "what has credentials bypasses the cache");
+}
+
 /// Plants a secret wherever a request can carry one.
 fn plant(session: &CachedSession, origin: &Origin) {
     let request = session.get(origin.url("/a"));
@@ -226,6 +337,7 @@ fn plant(session: &CachedSession, origin: &Origin) {
         assert!(untyped.request().headers().get("content-type").is_none());
     }
     session.get(origin.url(&format!("/a#token={SECRET}"))).send().unwrap();
+    session.get(origin.url("/a;token=S3cr3t-Value")).send().unwrap();
     session.get(origin.url("/a").replace("http://", "http://user:S3cr3t-Value@")).send().unwrap();
     request.clone().header("Referer", format!("http://x.example/?token={SECRET}")).send().unwrap();
     session.get(origin.url("/hop")).query("token", SECRET).bearer_auth(SECRET).send().unwrap();
@@ -267,11 +379,16 @@ fn no_planted_secret_is_in_the_file() {
     let place = Place::new(Backend::Log);
     let origin = Origin::start();
     origin.route("/a", Reply::ok("no secret in here"));
+    origin.route("/a;token=S3cr3t-Value", Reply::ok("no secret in here"));
     let hop = format!("http://user:{SECRET}@127.0.0.1:{}/hop2?api_key={SECRET}&x=1", origin.port());
     origin.route("/hop", Reply::redirect(302, hop.replace("Value/With", "Value%2FWith")));
     origin.route("/hop2", Reply::redirect(307, format!("/a?token={SECRET}")));
     let session = place.builder().allowable_methods(["GET", "POST"]).header("X-Api-Token", SECRET).build().unwrap();
     plant(&session, &origin);
+    origin.route("/vary", Reply::ok("no secret").header("Vary", "Referer"));
+    let chosen = place.builder().share_across_credentials(true).match_headers(["Authorization"]).build().unwrap();
+    let link = format!("http://x.example/?token={SECRET}");
+    chosen.get(origin.url("/vary")).bearer_auth(SECRET).header("Referer", link).send().unwrap();
     let named = place.builder().partition(SECRET).build().unwrap();
     named.get(origin.url("/a")).send().unwrap();
     named.cache().flush().unwrap();

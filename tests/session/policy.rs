@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use larder::{Backend, CacheStatus, CachedSession, ErrorKind, Expire, Staleness};
+use larder::{Backend, CacheStatus, CachedSession, ErrorKind, Expire, KeyScheme, Staleness};
 
 use crate::{
     Place, over_all_backends,
@@ -20,6 +20,7 @@ over_all_backends!(
     urls_have_their_own_expiry,
     chosen_headers_are_part_of_the_key,
     a_head_is_answered_by_the_get_with_its_chosen_headers,
+    a_head_is_answered_by_the_get_under_the_keys_of_requests_cache,
     ignored_parameters_do_not_count,
     an_ignored_credential_is_shared,
     what_varies_by_an_ignored_header_is_not_stored,
@@ -28,6 +29,7 @@ over_all_backends!(
     always_revalidate_asks_each_time,
     a_confirmation_that_changes_nothing_writes_nothing,
     stale_if_error_serves_what_has_expired,
+    stale_if_error_serves_in_the_place_of_a_body_that_breaks_off,
     stale_while_revalidate_serves_at_once,
     a_request_asks_for_freshness_by_its_cache_control,
     a_request_that_forbids_the_network_gets_504,
@@ -102,6 +104,27 @@ fn a_head_is_answered_by_the_get_with_its_chosen_headers(place: &Place) {
     session.get(origin.url("/a")).header("X-User", "1").send().unwrap();
     for (user, from_cache) in [("1", true), ("2", false)] {
         assert_eq!(session.head(origin.url("/a")).header("X-User", user).send().unwrap().from_cache(), from_cache);
+    }
+}
+
+/// The keys of requests-cache have the method in them as well.
+fn a_head_is_answered_by_the_get_under_the_keys_of_requests_cache(place: &Place) {
+    let origin = Origin::start();
+    origin.route("/a", Reply::ok("x").header("Cache-Control", "max-age=60"));
+    origin.handle("/vary", |seen| {
+        let language = seen.header("accept-language").unwrap_or_default().to_owned();
+        Reply::ok("x").header("Cache-Control", "max-age=60").header("Vary", "Accept-Language").header("X-Got", language)
+    });
+    let session = place.builder().cache_control(true).key_scheme(KeyScheme::RequestsCache).build().unwrap();
+    session.get(origin.url("/a")).send().unwrap();
+    let head = session.head(origin.url("/a")).send().unwrap();
+    assert!(head.from_cache() && head.bytes().is_empty());
+    for language in ["de", "en"] {
+        session.get(origin.url("/vary")).header("Accept-Language", language).send().unwrap();
+    }
+    for (language, from_cache) in [("de", true), ("en", true), ("fr", false)] {
+        let head = session.head(origin.url("/vary")).header("Accept-Language", language).send().unwrap();
+        assert_eq!((head.headers()["x-got"].to_str().unwrap(), head.from_cache()), (language, from_cache));
     }
 }
 
@@ -204,6 +227,40 @@ fn a_confirmation_that_changes_nothing_writes_nothing(place: &Place) {
     assert!(session.get(origin.url("/a")).send().unwrap().revalidated());
     assert_eq!(session.cache().stats().unwrap().file_bytes, before);
     assert_eq!(session.cache().get(origin.url("/a")).unwrap().unwrap().0.validated_at(), None);
+}
+
+/// Whatever of it has come: the caller has seen nothing of it.
+fn stale_if_error_serves_in_the_place_of_a_body_that_breaks_off(place: &Place) {
+    let origin = Origin::start();
+    let broken = [
+        Reply::ok("new").short_by(5),
+        Reply::ok("new").without_last_chunk(),
+        Reply::ok("new").header("Content-Encoding", "gzip"),
+        Reply::ok("new").body_after(Duration::from_secs(20)),
+    ];
+    let limits = (Duration::from_secs(20), Duration::from_millis(200));
+    let setting = place.builder().stale_if_error(true).expire_after(Duration::from_millis(1)).timeout(limits);
+    let standard = place.builder().cache_control(true).timeout(limits);
+    for (by_rfc, session) in [(false, setting.build().unwrap()), (true, standard.build().unwrap())] {
+        session.cache().clear().unwrap();
+        let control = if by_rfc { "max-age=0, stale-if-error=60" } else { "" };
+        origin.route("/a", Reply::ok("old").header("Cache-Control", control).header("ETag", TAG));
+        session.get(origin.url("/a")).send().unwrap();
+        thread::sleep(Duration::from_millis(5));
+        for reply in &broken {
+            origin.route("/a", reply.clone());
+            let answer = session.get(origin.url("/a")).send().unwrap();
+            assert_eq!((answer.text().unwrap().as_str(), answer.cache_status()), ("old", CacheStatus::StaleHit));
+        }
+        // What may not be served stale is an error as before, and so is a stream.
+        origin.route("/b", Reply::ok("old").header("Cache-Control", "max-age=0, must-revalidate").header("ETag", TAG));
+        let strict = place.builder().cache_control(true).stale_if_error(true).build().unwrap();
+        strict.get(origin.url("/b")).send().unwrap();
+        origin.route("/a", broken[0].clone()).route("/b", broken[0].clone());
+        assert_eq!(strict.get(origin.url("/b")).send().unwrap_err().kind(), ErrorKind::Network);
+        assert!(session.get(origin.url("/a")).send_stream().unwrap().bytes().is_err());
+        assert_eq!(session.get(origin.url("/a")).send().unwrap().text().unwrap(), "old", "it is stored still");
+    }
 }
 
 fn stale_if_error_serves_what_has_expired(place: &Place) {

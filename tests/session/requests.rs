@@ -308,6 +308,8 @@ fn json_errors_say_where_and_quote_nothing_of_the_body() {
         let path = format!("/{n}");
         origin.route(&path, Reply::ok(body));
         let error = session.get(origin.url(&path)).send().unwrap().json::<Vec<u8>>().unwrap_err();
+        let streamed = session.get(origin.url(&path)).send_stream().unwrap().json::<Vec<u8>>().unwrap_err();
+        assert_eq!((error.url(), streamed.url()), (Some(&*origin.url(&path)), Some(&*origin.url(&path))));
         assert_eq!(error.kind(), ErrorKind::Decode);
         assert!(error.to_string().contains("line") && error.to_string().contains("column"), "{error}");
         assert!(!format!("{error} {error:?}").contains("s3cret"), "{error:?}");

@@ -21,6 +21,8 @@ use crate::{
 over_all_backends!(
     twenty_threads_and_one_cold_url_are_one_request,
     an_expired_answer_is_fetched_once_too,
+    each_variant_is_one_request,
+    each_variant_is_one_request_beside_a_stream,
     what_differs_in_partition_or_key_is_sent_apart,
     an_answer_that_may_not_be_stored_releases_all_at_once,
     a_leader_that_fails_releases_the_others,
@@ -72,6 +74,47 @@ fn an_expired_answer_is_fetched_once_too(place: &Place) {
     session.cache().reset_expiration(Expire::Immediately).unwrap();
     in_threads(|_| session.get(origin.url("/a")).send().unwrap());
     assert_eq!(origin.hits("/a"), 2);
+}
+
+/// Two variants, ten threads each.
+fn each_variant_is_one_request(place: &Place) {
+    let origin = Origin::start();
+    let vary = |language: &str| slow(language).header("Vary", "Accept-Language");
+    origin.handle("/a", move |seen| vary(seen.header("accept-language").unwrap()));
+    let session = place.session();
+    let ask = |n: usize| {
+        let language = ["de", "en"][n % 2];
+        let answer = session.get(origin.url("/a")).header("Accept-Language", language).header("X-Thread", n);
+        assert_eq!(answer.send().unwrap().text().unwrap(), language);
+    };
+    // Cold, then known to vary, then stale.
+    in_threads(ask);
+    assert_eq!(origin.hits("/a"), 2);
+    session.cache().clear().unwrap();
+    session.get(origin.url("/a")).header("Accept-Language", "fr").send().unwrap();
+    in_threads(ask);
+    assert_eq!(origin.hits("/a"), 5);
+    session.cache().reset_expiration(Expire::Immediately).unwrap();
+    in_threads(ask);
+    assert_eq!(origin.hits("/a"), 7);
+}
+
+/// The body of one is being read all the time that the other is asked for.
+fn each_variant_is_one_request_beside_a_stream(place: &Place) {
+    let origin = Origin::start();
+    let body = |language: &str| [noise(1 << 20), language.into()].concat();
+    let vary = move |language: &str| slow(body(language)).header("Vary", "Accept-Language");
+    origin.handle("/a", move |seen| vary(seen.header("accept-language").unwrap()));
+    let session = place.session();
+    let ask = |language| session.get(origin.url("/a")).header("Accept-Language", language);
+    let mut leader = ask("de").send_stream().unwrap();
+    leader.read_exact(&mut [0; 10]).unwrap();
+    in_threads(|n| {
+        let language = ["de", "en"][n % 2];
+        assert!(ask(language).send().unwrap().bytes()[..] == body(language));
+    });
+    assert_eq!(origin.hits("/a"), 2);
+    drop(leader);
 }
 
 fn what_differs_in_partition_or_key_is_sent_apart(place: &Place) {

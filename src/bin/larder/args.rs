@@ -9,7 +9,7 @@ use std::{path::PathBuf, time::Duration};
 const EXAMPLES: &str = "\
 Examples:
   larder get https://api.example.com/users         fetch, or answer from the cache
-  larder ls cache.larder '*.example.com/**'        list what is stored
+  larder ls cache.larder '*.example.com/'          list what is stored
   larder stat cache.larder                         counts and sizes
   larder copy http_cache.sqlite cache.larder       take over the cache of a Python program
 
@@ -159,11 +159,14 @@ pub(crate) struct SettingsArgs {
 #[command(after_help = "\
 Examples:
   larder ls cache.larder
-  larder ls cache.larder '*.example.com/v1/**' --sort size --reverse --limit 10
+  larder ls cache.larder '*.example.com/v1/' --sort size --reverse --limit 10
   larder ls --json cache.larder | jq -r .url
 
-A pattern is matched against the URL without its scheme: `*` stands for anything but a slash, `**` for
-anything. One without a slash is matched against the host.")]
+A pattern is a glob of the URL behind its scheme: `*` stands for any text, slashes too (`**` is the same),
+`?` for one character, `[ab]` for one of these, `{a,b}` for one of those. It may name a scheme. What it
+begins, it matches to the end: `example.com/` is all of that host, `example.com` also example.com.au.
+Behind `regex:` stands a regular expression, searched for in the whole URL. The patterns of the settings
+(`[urls]`) mean the same.")]
 pub(crate) struct Ls {
     /// The cache
     pub(crate) place: String,
@@ -245,8 +248,8 @@ pub(crate) struct Stat {
 #[command(after_help = "\
 Examples:
   larder rm cache.larder https://api.example.com/users
-  larder rm cache.larder --glob '*.example.com/v1/**' --older-than 7d
-  larder rm --dry-run cache.larder --glob '**' --status 404")]
+  larder rm cache.larder --glob '*.example.com/v1/' --older-than 7d
+  larder rm --dry-run cache.larder --glob '*' --status 404")]
 pub(crate) struct Rm {
     /// The cache
     pub(crate) place: String,
@@ -268,7 +271,7 @@ pub(crate) struct Rm {
 Examples:
   larder expire cache.larder                  delete what is expired
   larder expire cache.larder --set 7d         let everything expire in a week
-  larder expire cache.larder --set never --glob '*.example.com/static/**'")]
+  larder expire cache.larder --set never --glob '*.example.com/static/'")]
 pub(crate) struct ExpireArgs {
     /// The cache
     pub(crate) place: String,

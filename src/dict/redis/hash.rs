@@ -88,8 +88,7 @@ impl RedisDict {
 
 impl Dict for RedisDict {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        let value: Option<Vec<u8>> =
-            self.connections.run(|lent| self.get_command(key).query(lent.link()))?;
+        let value: Option<Vec<u8>> = self.connections.run(|lent| self.get_command(key).query(lent.link()))?;
         Ok(value.map(Bytes::from))
     }
 

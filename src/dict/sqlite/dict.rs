@@ -5,18 +5,27 @@ use crate::{
     Error, ErrorKind, Result,
     dict::{
         Change, Dict, DictSize, Expected, New,
-        interface::{check_sizes, now_ms},
+        interface::{Values, check_sizes, now_ms},
     },
 };
 use bytes::Bytes;
 use rusqlite::{
-    Connection, OptionalExtension, ToSql, params,
+    Connection, OptionalExtension, ToSql, params, params_from_iter,
     types::{ToSqlOutput, ValueRef},
 };
-use std::{any::Any, fmt, path::Path, sync::Arc};
+use std::{
+    any::Any,
+    fmt::{self, Write as _},
+    iter,
+    path::Path,
+    sync::Arc,
+};
 
 /// The name of the table unless another is given.
 const TABLE: &str = "data";
+
+/// As many as one statement of SQLite joins by UNION.
+const TOGETHER_MAX: usize = 500;
 
 /// Just under the largest row of SQLite.
 const VALUE_MAX: u64 = 999_000_000;
@@ -298,8 +307,8 @@ impl Dict for SqliteDict {
 
     /// In one statement, and so one transaction.
     fn get_with(&self, keys: &[&[u8]], other: &dyn Dict, others: &[&[u8]]) -> Result<Option<Values>> {
-        let Some(other) = self.beside(other) else { return Ok(None) };
         let mut values = vec![None; keys.len() + others.len()];
+        let Some(other) = self.beside(other).filter(|_| values.len() <= TOGETHER_MAX) else { return Ok(None) };
         let asked = iter::repeat_n(self, keys.len()).chain(iter::repeat_n(other, others.len()));
         let mut sql = String::new();
         for (n, dict) in asked.enumerate() {
@@ -312,7 +321,8 @@ impl Dict for SqliteDict {
                 let mut get = connection.prepare_cached(&sql)?;
                 let mut rows = get.query(params_from_iter(keys.iter().chain(others).map(|key| Text(key))))?;
                 while let Some(row) = rows.next()? {
-                    if let Some(value) = values.get_mut(row.get::<_, usize>(0)?) {
+                    let n = usize::try_from(row.get::<_, i64>(0)?).ok();
+                    if let Some(value) = n.and_then(|n| values.get_mut(n)) {
                         *value = Some(bytes(row.get_ref(1)?));
                     }
                 }

@@ -88,9 +88,13 @@ impl<'a> Happened<'a> {
     /// What the process of a handle did in an operation, in order.
     pub(super) fn in_order(log: &Log, event: &'a Event<'a>) -> Vec<Self> {
         let evicted = Evictions::of(log).take();
-        let certain = !matches!(event.outcome, Outcome::Failed(..));
+        // A clear gives space back when it is done, whatever others have written since, and does not say whether it
+        // could. All others make room for what they are about to write.
+        let clears = *event.op == Op::Clear;
+        let certain = !clears && !matches!(event.outcome, Outcome::Failed(..));
         let made_room = (!evicted.is_empty()).then_some(Self::Evicted(evicted, certain));
-        made_room.into_iter().chain([Self::Op(event)]).collect()
+        let (before, after) = if clears { (None, made_room) } else { (made_room, None) };
+        before.into_iter().chain([Self::Op(event)]).chain(after).collect()
     }
 }
 

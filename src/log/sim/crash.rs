@@ -87,6 +87,7 @@ pub(super) fn history_of(seed: u64, mut rng: Rng, trace: &mut Option<Vec<String>
         limited,
         fault_since_crash: false,
         crowded: false,
+        misled: false,
         rng,
     };
     history.run()
@@ -126,6 +127,9 @@ pub(super) struct History<'a> {
     pub(super) fault_since_crash: bool,
     /// Whether there were two processes since the last crash.
     pub(super) crowded: bool,
+    /// Whether, before some crash, a sync may have failed in one process and another have noted in the file that all was
+    /// synced. The next writer then finds less than that, and refuses.
+    pub(super) misled: bool,
 }
 
 impl History<'_> {
@@ -276,6 +280,7 @@ impl History<'_> {
                     || !self.world.is_alive(process.number)
                     || beside && matches!(kind, ErrorKind::Busy | ErrorKind::Conflict)
                     || self.fault_since_crash && matches!(kind, ErrorKind::Poisoned | ErrorKind::Io)
+                    || self.misled && *kind == ErrorKind::Damaged
                     // What it expects may be what had to go.
                     || self.limited && matches!(kind, ErrorKind::TooLarge | ErrorKind::Conflict)
                     || self.limited && *kind == ErrorKind::Full && self.model.books() > SIZE_MAX / 2
@@ -397,7 +402,7 @@ impl History<'_> {
                 note(self.trace, || format!("closing: {closed:?}"));
                 let (op, outcome) = (Op::Flush, Outcome::Done);
                 let settles = process.wrote && alone && !deceived;
-                let excused = self.fault_since_crash || self.world.machine().fault_fired;
+                let excused = self.fault_since_crash || self.misled || self.world.machine().fault_fired;
                 match closed {
                     Ok(()) => self.model.record(&Event { op: &op, outcome: &outcome, settles, may_fail: false })?,
                     Err(error) if self.world.is_alive(process.number) && !excused => {

@@ -38,11 +38,15 @@ use std::{
 
 /// Runs the crash history whose choices are these bytes.
 pub(super) fn history_of(choices: &[u8]) -> Result<(), String> {
-    let mut rng = rng::Rng::of_bytes(choices);
-    // The seed says which histories have a limit or two writers apart; of those, the model does not know yet every order in
-    // which one writer's clear and what it drops can come around another's batch. The everyday seeds have them.
-    let seed = rng.next() & !7;
-    crash::history_of(seed, rng, &mut None)
+    let run = |trace: &mut _| {
+        let mut rng = rng::Rng::of_bytes(choices);
+        crash::history_of(rng.next(), rng, trace)
+    };
+    run(&mut None).map_err(|why| {
+        let mut trace = Some(Vec::new());
+        let _ = run(&mut trace);
+        format!("{why}\n{}", trace.unwrap_or_default().join("\n"))
+    })
 }
 
 /// The disk of a machine of its own.

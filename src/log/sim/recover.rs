@@ -29,6 +29,7 @@ impl History<'_> {
             note(self.trace, || format!("the power goes: {luck:?}"));
             self.world.crash(luck);
             self.check_names()?;
+            self.misled |= self.fault_since_crash && self.crowded;
             (self.fault_since_crash, self.crowded) = (false, false);
             if self.crashes < CRASHES_MAX && self.rng.chance(15) {
                 let mut machine = self.world.machine();

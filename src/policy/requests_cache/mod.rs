@@ -109,7 +109,8 @@ impl KeyRules {
         self.ignored.iter().any(|ignored| ignored == name)
     }
 
-    fn ignores_header(&self, name: &str) -> bool {
+    /// Whether the values of a header tell no two requests apart.
+    pub(crate) fn ignores_header(&self, name: &str) -> bool {
         self.ignored.iter().any(|ignored| ignored.eq_ignore_ascii_case(name))
     }
 

@@ -23,11 +23,9 @@ impl CachedSessionBuilder {
     /// When responses of some URLs expire, instead of the session's [`expire_after`](Self::expire_after): the first pattern
     /// that matches counts. With [`Expire::DoNotCache`] for `*` at the end, only what is named before is cached.
     ///
-    /// A pattern is a glob: `*` stands for any text (slashes too, so `**` is the same), `?` for one character, `[ab]` for
-    /// one of these, `{a,b}` for one of those. It is compared with the URL behind its scheme, and may name a scheme
-    /// (`https://...`); what it begins, it matches to the end, so that `example.com/a` stands for all that begins so. The
-    /// host is compared without regard to case. Behind `regex:` stands a regular expression, which is searched for in the
-    /// whole URL. A pattern that is neither is an error of [`build`](Self::build).
+    /// A pattern is a [`UrlPattern`](crate::UrlPattern): a glob of the URL behind its scheme, in which `*` stands for any
+    /// text, slashes too, and what it begins it matches to the end; or, behind `regex:`, a regular expression. A pattern that
+    /// is neither is an error of [`build`](Self::build).
     ///
     /// ```
     /// # use larder::{Backend, CachedSession, Expire};
@@ -81,7 +79,8 @@ impl CachedSessionBuilder {
     /// Serves what has expired where the origin gives no answer, or an error: `true`, or for so long after the expiry. Off
     /// unless set.
     ///
-    /// An error is a failure of the network, or a status of 400 or more that is not among the
+    /// An error is a failure of the network, a body that breaks off or is not what its coding says (unless it is handed out
+    /// as a [stream](crate::RequestBuilder::send_stream), some of which is read by then), or a status of 400 or more that is not among the
     /// [`allowable_codes`](Self::allowable_codes); with [`cache_control`](Self::cache_control) a status of 500 or more, and
     /// what says `must-revalidate` or the like is not served. The answer's status is
     /// [`StaleHit`](crate::CacheStatus::StaleHit).
@@ -139,6 +138,11 @@ impl CachedSessionBuilder {
 
     /// The headers of a request whose values are part of the key: requests with other values get answers of their own. Of
     /// a header with several values, separated by commas, neither their order nor their case counts. None unless set.
+    ///
+    /// A credential that is named here, such as `Authorization`, tells users apart even under
+    /// [`share_across_credentials`](Self::share_across_credentials) and [`partition`](Self::partition): as a salted hash
+    /// (Argon2id), never as it is. By default credentials do so anyway. A replay ([`Mode::Offline`](crate::Mode)) of such a
+    /// recording needs the same values.
     ///
     /// Headers that a response names in `Vary` need not be named here: responses that vary are kept apart by them anyway.
     /// A [`key_fn`](Self::key_fn) goes before this.

@@ -41,12 +41,20 @@ pub(crate) struct Part {
 #[derive(Debug, Clone)]
 pub(crate) enum Lookup {
     Found(Chain),
-    /// There is something for other request headers: those with these names, where no key of a variant has told.
+    /// There is something for other values of these request headers; of whichever, where none is named.
     OtherVariant(Vec<HeaderName>),
     Nothing,
 }
 
 impl Lookup {
+    /// The headers by which it is known to be another variant.
+    pub(crate) fn names(&self) -> Vec<HeaderName> {
+        match self {
+            Self::OtherVariant(names) => names.clone(),
+            Self::Found(_) | Self::Nothing => Vec::new(),
+        }
+    }
+
     pub(crate) fn found(self) -> Option<Chain> {
         match self {
             Self::Found(chain) => Some(chain),
@@ -95,10 +103,12 @@ impl Decoded {
         if names.is_empty() {
             return !self.facts.vary.is_any();
         }
-        match rules {
-            Some(rules) => rules.is_same_variant(names, stored, headers),
-            None => variant(names, stored) == variant(names, headers),
+        if let Some(rules) = rules {
+            return rules.is_same_variant(names, stored, headers);
         }
+        let own = variant(names, headers);
+        // What is redacted is stored as part of the variant alone.
+        self.response.request.variant == Some(own) || variant(names, stored) == own
     }
 
     /// Whether it is what is asked for, as the variant that was chosen.
@@ -195,6 +205,13 @@ struct Chosen {
     variant: Option<[u8; 32]>,
     /// The headers by which the variant was chosen.
     names: Vec<HeaderName>,
+}
+
+impl Chosen {
+    /// What was not chosen among others.
+    fn only(key: Key, entry: Entry) -> Self {
+        Self { key, entry, variant: None, names: Vec::new() }
+    }
 }
 
 /// One look-up in the store, however many records it takes.
@@ -303,8 +320,13 @@ impl Look<'_> {
         let mut key = key;
         for _ in 0..STEPS_MAX {
             let Some(entry) = self.read(key, with)? else { return Ok(Lookup::Nothing) };
-            let Some(Chosen { key: chosen, entry, variant, names }) = self.choose(key, entry, headers, with)? else {
-                return Ok(Lookup::OtherVariant(Vec::new()));
+            let variants = variants_of(&entry);
+            let chosen = match &variants {
+                Some(variants) => self.choose(variants, headers, with)?,
+                None => Some(Chosen::only(key, entry)),
+            };
+            let Some(Chosen { key: chosen, entry, variant, names }) = chosen else {
+                return Ok(Lookup::OtherVariant(variants.map_or_else(Vec::new, |variants| variants.names())));
             };
             let target = entry.alias_to.as_deref().map(Key::from_bytes);
             if let Some(Some(to)) = target
@@ -347,17 +369,15 @@ impl Look<'_> {
         }
     }
 
-    /// The variant for these headers if there are several, the latest for none.
+    /// The variant for these headers, the latest for none.
     ///
     /// RFC 9111, 4.1: "If multiple stored responses match, the cache will need to choose one to use. When a nominated request
     /// header field has a known mechanism for ranking preference [..], that mechanism MAY be used to choose a preferred
     /// response. If such a mechanism is not available, or leads to equally preferred responses, the most recent response (as
     /// determined by the Date header field) is chosen".
-    fn choose(&self, key: Key, entry: Entry, headers: Option<&HeaderMap>, with: With) -> Result<Option<Chosen>> {
-        let only = |key, entry| Chosen { key, entry, variant: None, names: Vec::new() };
-        let Some(variants) = variants_of(&entry) else { return Ok(Some(only(key, entry))) };
+    fn choose(&self, variants: &Variants, headers: Option<&HeaderMap>, with: With) -> Result<Option<Chosen>> {
         let Some(headers) = headers else {
-            return Ok(self.read(variants.latest, with)?.map(|entry| only(variants.latest, entry)));
+            return Ok(self.read(variants.latest, with)?.map(|entry| Chosen::only(variants.latest, entry)));
         };
         let mut best: Option<(Reverse<i64>, Chosen)> = None;
         for names in variants.sets() {

@@ -62,12 +62,12 @@ impl<'a> Plan<'a> {
         Ok(there.is_some_and(|there| there.alias_to.as_deref() == Some(to.as_bytes()) && there.head == *head))
     }
 
-    /// Empties the list of a URL and body, whatever it names.
+    /// Empties the list of a URL, whatever it names.
     pub(super) fn unlist(&mut self, identity: &Identity) -> Result<()> {
         self.urls.remove_all(self.store, &identity.list_key())
     }
 
-    /// What is listed under the URL and body of a request.
+    /// What is listed under the URL of a request.
     pub(super) fn listed(&mut self, identity: &Identity) -> Result<Vec<UrlEntry>> {
         self.urls.items(self.store, &identity.list_key())
     }

@@ -8,10 +8,11 @@ use crate::{
     policy::{
         key::Asked,
         partition::{self, Salt},
-        redact::Credentials,
+        redact::{self, Credentials, REDACTED},
     },
 };
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::borrow::Cow;
 
 /// Whom requests with credentials share stored responses with.
@@ -56,6 +57,36 @@ impl Cache {
         {
             asked.identity.partition = self.inner.partitions.of(&credentials, &salt)?;
         }
+        Ok(())
+    }
+
+    /// Puts a salted hash of what was sent in the place of each of these headers that is redacted, so that they tell
+    /// requests apart. Without a salt it is like no other, and so it is with the keys of requests-cache, where nobody knows
+    /// of it.
+    pub(crate) fn tell_apart<'a>(
+        &self,
+        asked: &mut Asked,
+        sent: &HeaderMap,
+        names: impl Iterator<Item = &'a HeaderName>,
+    ) -> Result<()> {
+        let is_redacted = |name: &&HeaderName| !sent.get_all(*name).iter().eq(asked.headers.get_all(*name).iter());
+        let redacted: Vec<_> = names.filter(is_redacted).collect();
+        if redacted.is_empty() {
+            return Ok(());
+        }
+        let salt = if self.inner.foreign.is_some() { None } else { self.salt()? };
+        let mut telling = HeaderMap::clone(&asked.headers);
+        for name in redacted {
+            let mut values = Credentials::default();
+            sent.get_all(name).iter().for_each(|value| values.push(name.as_str(), redact::credential(value)));
+            let hash = match salt {
+                Some(salt) => self.inner.partitions.of(&values, &salt)?.unwrap_or_default(),
+                None => partition::random()?,
+            };
+            let value = HeaderValue::try_from(format!("{REDACTED} {:032x}", u128::from_be_bytes(hash)));
+            telling.insert(name, value.unwrap_or(HeaderValue::from_static(REDACTED)));
+        }
+        asked.telling = Some(telling);
         Ok(())
     }
 

@@ -237,7 +237,7 @@ fn a_deleted_response_leaves_aliases_alone_that_were_pointed_elsewhere() {
 }
 
 #[test]
-fn deleting_by_url_takes_every_method_and_partition_and_nothing_else() {
+fn deleting_by_url_takes_every_method_body_and_partition_and_nothing_else() {
     on_each(|cache, _, store| {
         let users = ["alice", "bob"].map(|user| {
             let mut asked = asked("GET", "http://x.org/", &[("authorization", user)]);
@@ -249,8 +249,12 @@ fn deleting_by_url_takes_every_method_and_partition_and_nothing_else() {
         }
         cache.save(&page("http://x.org/", "everybody's")).unwrap();
         cache.save(&response(&asked("HEAD", "http://x.org/", &[]), 200, "")).unwrap();
+        for body in ["1", "2"] {
+            let posted = Asked::new("POST", "http://x.org/", &HeaderMap::new(), body.as_bytes()).unwrap();
+            cache.save(&response(&posted, 200, body)).unwrap();
+        }
         cache.save(&page("http://x.org/other", "other")).unwrap();
-        assert_eq!(cache.len().unwrap(), 5);
+        assert_eq!(cache.len().unwrap(), 7);
         assert!(cache.contains_url("http://x.org:80/").unwrap());
         assert!(cache.delete_url("http://x.org:80/").unwrap());
         assert!(!cache.contains_url("http://x.org/").unwrap());

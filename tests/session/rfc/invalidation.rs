@@ -146,3 +146,30 @@ fn an_answer_that_was_asked_for_before_does_not_undo_an_invalidation() {
         assert!(session.get(origin.url("/a")).send().unwrap().from_cache());
     }
 }
+
+/// "The target URI" is that of all requests for it, whatever they carry.
+#[test]
+fn answers_to_requests_with_bodies_are_invalidated_with_their_url() {
+    for backend in [Backend::Memory, Backend::Log] {
+        let place = Place::new(backend);
+        let origin = Origin::start();
+        origin.handle("/a", |seen| Reply::ok(seen.text()).header("Cache-Control", "max-age=3600"));
+        let session = place.builder().cache_control(true).allowable_methods(["GET", "POST"]).build().unwrap();
+        let ask = |body: &str| match body {
+            "" => session.get(origin.url("/a")).send().unwrap(),
+            _ => session.post(origin.url("/a")).body(body).send().unwrap(),
+        };
+        for method in ["PUT", "DELETE", "PATCH"] {
+            // A question that is asked with POST invalidates nothing, itself least of all.
+            for from_cache in [false, true] {
+                for body in ["", "{\"q\":1}", "{\"q\":2}"] {
+                    let answer = ask(body);
+                    assert_eq!((answer.text().unwrap().as_str(), answer.from_cache()), (body, from_cache), "{method}");
+                }
+            }
+            session.request(method, origin.url("/a")).body("new").send().unwrap();
+        }
+        assert_eq!(ask("{\"q\":1}").cache_status(), CacheStatus::Stale);
+        assert!(session.cache().delete_url(origin.url("/a")).unwrap() && session.cache().is_empty().unwrap());
+    }
+}

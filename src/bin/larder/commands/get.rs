@@ -131,7 +131,7 @@ fn tell(response: &ResponseStream) {
     let mut line = format!("larder: {} {from}", response.status().as_u16());
     for hop in response.history() {
         // Writing to a String does not fail.
-        let _ = write!(line, ", by {} of {}", hop.status().as_u16(), hop.url());
+        let _ = write!(line, ", by {} of {}", hop.status().as_u16(), hop.request().url());
     }
     // There is nowhere else to tell it.
     let _ = writeln!(io::stderr(), "{line}");
@@ -141,7 +141,8 @@ fn as_json(response: &ResponseStream) -> Value {
     json!({
         "status": response.status().as_u16(),
         "reason": response.reason(),
-        "url": response.url(),
+        // As it is stored: without credentials.
+        "url": response.request().url(),
         "headers": headers(response.headers()),
         "from_cache": response.from_cache(),
         "created_at": shown(response.created_at()),
@@ -150,7 +151,7 @@ fn as_json(response: &ResponseStream) -> Value {
         "elapsed_ms": u64::try_from(response.elapsed().as_millis()).unwrap_or(u64::MAX),
         "history": response.history().iter().map(|hop| json!({
             "status": hop.status().as_u16(),
-            "url": hop.url(),
+            "url": hop.request().url(),
         })).collect::<Vec<_>>(),
     })
 }
