@@ -161,8 +161,25 @@ fn age_field(headers: &HeaderMap) -> Duration {
 }
 
 /// A date in one of the three forms of RFC 9110, 5.6.7; `None` for anything else.
+///
+/// 4.2: "Although all date formats are specified to be case-sensitive, a cache recipient SHOULD match the field value
+/// case-insensitively."
 pub(crate) fn http_date(value: &[u8]) -> Option<SystemTime> {
-    httpdate::parse_http_date(std::str::from_utf8(value).ok()?).ok()
+    let text = std::str::from_utf8(value).ok()?;
+    httpdate::parse_http_date(text).or_else(|_| httpdate::parse_http_date(&in_case_of_dates(text))).ok()
+}
+
+/// Each word with a capital in front, and the time zone in capitals, as dates are written.
+fn in_case_of_dates(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        let starts = !out.ends_with(|before: char| before.is_ascii_alphabetic());
+        out.push(if starts { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() });
+    }
+    if let Some(rest) = out.strip_suffix("Gmt").map(str::len) {
+        out.replace_range(rest.., "GMT");
+    }
+    out
 }
 
 #[cfg(test)]
@@ -233,9 +250,11 @@ mod tests {
             ("Sun, 06 Nov 2044 08:50:37 UTC", 0),
             ("Sun, 06 Nov 2044 08:50:37 +0100", 0),
             ("Sun, 06 Nov 2044 08:50:37", 0),
-            ("SUN, 06 Nov 2044 08:50:37 GMT", 0),
-            ("Sun, 06 NOV 2044 08:50:37 GMT", 0),
-            ("Sun, 06 Nov 2044 08:50:37 gmt", 0),
+            ("SUN, 06 Nov 1994 08:50:37 GMT", 60),
+            ("Sun, 06 NOV 1994 08:50:37 gmt", 60),
+            ("sunday, 06-nov-94 08:50:37 gMT", 60),
+            ("sun nov  6 08:50:37 1994", 60),
+            ("SUN, 06 NOV 2044 08:50:37 UTC", 0),
             ("Sun, 6 Nov 2044 08:50:37 GMT", 0),
             ("Sun, 06 Nov 2044 8:50:37 GMT", 0),
             ("Sun 06 Nov 2044 08:50:37 GMT", 0),

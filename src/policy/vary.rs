@@ -1,7 +1,7 @@
 //! Which of several responses to one URL a request gets (RFC 9110, 12.5.5; RFC 9111, 4.1).
 
 use super::{cache_control::elements, key::digest, redact::REDACTED};
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// The header fields of the request that a response depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -90,9 +90,13 @@ pub(crate) fn names_a_credential(names: &[HeaderName], redacted: &HeaderMap) -> 
 
 /// A field in its normal form: lines combined, and no white space around their elements.
 fn value(name: &HeaderName, headers: &HeaderMap) -> Option<Vec<u8>> {
+    let lines = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    if *name == header::ACCEPT_LANGUAGE {
+        return headers.contains_key(name).then(|| languages(lines));
+    }
     let mut combined: Option<Vec<u8>> = None;
-    for line in headers.get_all(name) {
-        for element in elements(line.as_bytes()) {
+    for line in lines {
+        for element in elements(line) {
             let combined = combined.get_or_insert_default();
             if !combined.is_empty() {
                 combined.extend_from_slice(b", ");
@@ -103,10 +107,30 @@ fn value(name: &HeaderName, headers: &HeaderMap) -> Option<Vec<u8>> {
     combined
 }
 
+/// What an `Accept-Language` says, in one way of several.
+///
+/// RFC 9110, 12.5.4: it is the weights that rank languages, and the order in which they stand "cannot be relied upon".
+/// 8.5.1: "All tags are case-insensitive". 12.4.2: `OWS ";" OWS "q=" qvalue`, where "no 'q' parameter" is a weight of 1.
+fn languages<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut ranges: Vec<Vec<u8>> = lines
+        .flat_map(elements)
+        .filter(|range| !range.is_empty())
+        .map(|range| {
+            let mut range = range.to_ascii_lowercase();
+            range.retain(|byte| !byte.is_ascii_whitespace());
+            if range.ends_with(b";q=1") {
+                range.truncate(range.len() - 4);
+            }
+            range
+        })
+        .collect();
+    ranges.sort();
+    ranges.join(&b", "[..])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     fn headers(name: &'static str, lines: &[&'static str]) -> HeaderMap {
         lines.iter().map(|line| (HeaderName::from_static(name), HeaderValue::from_static(line))).collect()
@@ -146,6 +170,25 @@ mod tests {
             (&[""], &[], false),
             (&[], &[], true),
             (&["\"a, b\""], &["\"a,b\""], false),
+        ] {
+            assert_eq!(of(a) == of(b), same, "{a:?} {b:?}");
+        }
+    }
+
+    #[test]
+    fn languages_match_in_any_order_and_case_with_the_same_weights() {
+        let names = [header::ACCEPT_LANGUAGE];
+        let of = |lines: &[&'static str]| variant(&names, &headers("accept-language", lines));
+        for (a, b, same) in [
+            (&["en, de"][..], &["de, en"][..], true),
+            (&["en, de"], &["eN,De"], true),
+            (&["en", "de;q=0.5"], &["de ; q=0.5, en;q=1"], true),
+            (&["en, de"], &[", de,, en"], true),
+            (&["en, de"], &["en, de;q=0.5"], false),
+            (&["en;q=0.5, de"], &["en, de;q=0.5"], false),
+            (&["en"], &["en, de"], false),
+            (&["en"], &["en-gb"], false),
+            (&[""], &[], false),
         ] {
             assert_eq!(of(a) == of(b), same, "{a:?} {b:?}");
         }

@@ -199,7 +199,35 @@ fn the_callers_conditions_are_answered_from_the_cache() {
         ],
     ));
     cases.push(case("for the origin", vec![stored(), get("If-Match: \"a\"").gives(200, "").sent("if-match: \"a\"")]));
-    cases.push(case("for the origin", vec![stored(), get(format!("If-Unmodified-Since: {D1}")).gives(412, "")]));
+    for condition in [format!("If-Unmodified-Since: {D1}"), "If-Match: \"b\"".to_owned()] {
+        let kept = get("").hits().body("body 0");
+        cases.push(case("refused by the origin", vec![stored(), get(condition).gives(412, ""), kept]));
+    }
+    run(&cases);
+}
+
+/// RFC 9110, 8.8.3: a comma within the quotes is part of the tag, and what stands there is compared as it is.
+#[test]
+fn tags_are_told_apart_by_their_quotes() {
+    let mut cases = Vec::new();
+    for (tag, condition, status) in [
+        ("\"a,b\"", "\"x\",\"a,b\"", 304),
+        ("\"b\"", "\"a,b\"", 200),
+        ("\"a\"", "\"a,b\"", 200),
+        ("\"\"", "\"\"", 304),
+        ("\"a\"", "\"\"", 200),
+        ("\"a\"", "", 200),
+        ("\"a\"", "\"A\"", 200),
+        ("\"a\"", ",, \"a\" ,,", 304),
+        ("\"a\"", "\"a", 200),
+        ("\"a\\\"", "\"a\\\"", 304),
+        ("a", "a", 304),
+        ("a", "\"a\"", 200),
+    ] {
+        let stored = get("").gives(200, format!("Cache-Control: max-age=3600 | ETag: {tag}"));
+        let again = get(format!("If-None-Match: {condition}")).hits().status(status);
+        cases.push(case(format!("{tag} / {condition}"), vec![stored, again]));
+    }
     run(&cases);
 }
 
