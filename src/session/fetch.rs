@@ -330,7 +330,7 @@ impl Course<'_> {
         self.session.cache().count_miss();
         let announced = announced.filter(|_| !from.is_undone() || empty);
         let limits = self.limits();
-        let body = self.lead_stream(&response, |lead| {
+        let body = self.lead_stream(hop, &response, |lead| {
             let saving = saving.map(|saving| Saving { lead, ..saving });
             Source::received(from, announced, max_body, limits).saving(saving)
         });

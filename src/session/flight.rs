@@ -8,7 +8,7 @@
 
 use std::{
     cell::Cell,
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
@@ -57,7 +57,7 @@ pub(super) struct Stream {
 /// Held by the request that is sent. Dropping it ends the wait of all others.
 pub(super) struct Lead {
     flights: Arc<Flights>,
-    key: Key,
+    keys: Vec<Key>,
     flight: Arc<Flight>,
 }
 
@@ -82,13 +82,12 @@ pub(super) enum Waited {
 impl Flights {
     /// Leads, unless the same is under way.
     pub(super) fn join(self: &Arc<Self>, key: Key) -> Part {
-        use std::collections::hash_map::Entry;
         match self.under_way().entry(key) {
             Entry::Occupied(flight) => Part::Follow(Arc::clone(flight.get())),
             Entry::Vacant(place) => {
                 let flight = Arc::new(Flight { phase: Mutex::new(Phase::Waiting), changed: Condvar::new() });
                 place.insert(Arc::clone(&flight));
-                Part::Lead(Lead { flights: Arc::clone(self), key, flight })
+                Part::Lead(Lead { flights: Arc::clone(self), keys: vec![key], flight })
             }
         }
     }
@@ -143,7 +142,15 @@ impl Flight {
 
 impl Lead {
     pub(super) fn is_of(&self, key: Key) -> bool {
-        self.key == key
+        self.keys.contains(&key)
+    }
+
+    /// Lets others wait for it under another key as well, unless something is under way there.
+    pub(super) fn lead_also(&mut self, key: Key) {
+        if let Entry::Vacant(place) = self.flights.under_way().entry(key) {
+            place.insert(Arc::clone(&self.flight));
+            self.keys.push(key);
+        }
     }
 
     /// The flight, to be told of the stream once that owns the lead.
@@ -157,7 +164,9 @@ impl Drop for Lead {
         // In this order, under the lock: whoever leads next has to learn that something has landed since it looked.
         let mut under_way = self.flights.under_way();
         self.flights.landed.fetch_add(1, Ordering::Release);
-        under_way.remove(&self.key);
+        for key in &self.keys {
+            under_way.remove(key);
+        }
         drop(under_way);
         self.flight.enter(Phase::Over);
     }

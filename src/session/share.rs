@@ -149,10 +149,15 @@ impl Course<'_> {
     /// A body that is going to be stored leads on, and others may read it along.
     pub(super) fn lead_stream(
         &mut self,
+        hop: &Hop<'_>,
         response: &Response,
         source: impl FnOnce(Option<Lead>) -> Source,
     ) -> SpoolReader {
-        let Some((lead, request)) = self.leads.take_asked() else { return Spool::reader(source(None)) };
+        let Some((mut lead, request)) = self.leads.take_asked() else { return Spool::reader(source(None)) };
+        // As soon as another variant is stored, requests for this one look for it by its variant.
+        if let Some(variant) = varies(Vary::of(response.headers()).names(), hop) {
+            lead.lead_also(of_variant(hop, Some(variant)));
+        }
         let flight = lead.flight();
         let reader = Spool::reader(source(Some(lead)));
         flight.stream(Stream {

@@ -103,18 +103,24 @@ fn each_variant_is_one_request(place: &Place) {
 fn each_variant_is_one_request_beside_a_stream(place: &Place) {
     let origin = Origin::start();
     let body = |language: &str| [noise(1 << 20), language.into()].concat();
-    let vary = move |language: &str| slow(body(language)).header("Vary", "Accept-Language");
-    origin.handle("/a", move |seen| vary(seen.header("accept-language").unwrap()));
     let session = place.session();
-    let ask = |language| session.get(origin.url("/a")).header("Accept-Language", language);
-    let mut leader = ask("de").send_stream().unwrap();
-    leader.read_exact(&mut [0; 10]).unwrap();
-    in_threads(|n| {
-        let language = ["de", "en"][n % 2];
-        assert!(ask(language).send().unwrap().bytes()[..] == body(language));
-    });
-    assert_eq!(origin.hits("/a"), 2);
-    drop(leader);
+    for path in ["/cold", "/known-to-vary"] {
+        let vary = move |language: &str| slow(body(language)).header("Vary", "Accept-Language");
+        origin.handle(path, move |seen| vary(seen.header("accept-language").unwrap()));
+        let ask = |language| session.get(origin.url(path)).header("Accept-Language", language);
+        let mut leader = ask("de").send_stream().unwrap();
+        leader.read_exact(&mut [0; 10]).unwrap();
+        if path == "/known-to-vary" {
+            // From here on requests look for what is under way by its variant.
+            assert!(ask("en").send().unwrap().bytes()[..] == body("en"));
+        }
+        in_threads(|n| {
+            let language = ["de", "en"][n % 2];
+            assert!(ask(language).send().unwrap().bytes()[..] == body(language));
+        });
+        assert_eq!(origin.hits(path), 2, "{path}");
+        drop(leader);
+    }
 }
 
 fn what_differs_in_partition_or_key_is_sent_apart(place: &Place) {
