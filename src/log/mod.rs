@@ -67,6 +67,7 @@ mod sim;
 mod snapshot;
 mod staged;
 mod stats;
+mod statx;
 #[cfg(test)]
 mod streams;
 mod sync;

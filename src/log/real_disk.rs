@@ -4,6 +4,7 @@ use super::{
     disk::{Access, Disk, DiskFile, Stat},
     generation::folder_of,
     map::Map,
+    statx,
 };
 use rustix::{
     buffer::spare_capacity,
@@ -16,6 +17,12 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+
+/// When a file was read last is of no use here, and noting it makes the next write dearer.
+#[cfg(target_os = "linux")]
+const NOATIME: OFlags = OFlags::NOATIME;
+#[cfg(not(target_os = "linux"))]
+const NOATIME: OFlags = OFlags::empty();
 
 /// The file system of this machine.
 #[derive(Debug)]
@@ -30,7 +37,12 @@ impl Disk for RealDisk {
             Access::ReadWrite => OFlags::RDWR,
             Access::ReadWriteCreate => OFlags::RDWR | OFlags::CREATE,
         };
-        let fd = rustix::io::retry_on_intr(|| sys::open(path, common | flags, Mode::RUSR | Mode::WUSR))?;
+        let open = |flags| rustix::io::retry_on_intr(|| sys::open(path, flags, Mode::RUSR | Mode::WUSR));
+        let fd = match open(common | flags | NOATIME) {
+            // Only the owner of a file may ask for that.
+            Err(rustix::io::Errno::PERM) => open(common | flags)?,
+            result => result?,
+        };
         Ok(Box::new(RealFile(File::from(fd))))
     }
 
@@ -45,8 +57,12 @@ impl Disk for RealDisk {
     }
 
     fn stat_path(&self, path: &Path) -> io::Result<Option<Stat>> {
-        match std::fs::symlink_metadata(path) {
-            Ok(meta) => Ok(Some(stat_of(&meta))),
+        let stat = match statx::of_path(path) {
+            Ok(None) => std::fs::symlink_metadata(path).map(|meta| stat_of(&meta)).map(Some),
+            result => result,
+        };
+        match stat {
+            Ok(stat) => Ok(stat),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -93,7 +109,10 @@ struct RealFile(File);
 
 impl DiskFile for RealFile {
     fn stat(&self) -> io::Result<Stat> {
-        Ok(stat_of(&self.0.metadata()?))
+        match statx::of_file(&self.0)? {
+            Some(stat) => Ok(stat),
+            None => Ok(stat_of(&self.0.metadata()?)),
+        }
     }
 
     fn pread(&self, buf: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<usize> {
