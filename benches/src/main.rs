@@ -1,5 +1,6 @@
 //! larder's engine, its peers and a bare append file on the same work in one run. See `README.md`.
 
+mod answered;
 mod args;
 mod entries;
 mod goals;

@@ -1,17 +1,17 @@
 //! What a hit costs through a session.
 
-use crate::store::Result;
+use crate::{
+    answered::{self, BODY, KEYS},
+    store::Result,
+};
 use larder::CachedSession;
 use std::{path::Path, time::Instant};
 
-const BODY: usize = 10 << 10;
-const KEYS: usize = 200;
-
-/// Microseconds for `session.get(url).send()` of a stored answer of 10 KiB with ten headers, warm.
+/// Microseconds for `session.get(url).send()` of a stored answer, warm.
 #[expect(clippy::cast_precision_loss, reason = "counts")]
 pub fn micros_per_hit(folder: &Path, tier: u64, count: usize) -> Result<f64> {
-    let session = session(folder, tier)?;
-    let urls: Vec<String> = (0..KEYS).map(|n| format!("https://api.example.com/v1/users?page={n}")).collect();
+    let builder = CachedSession::builder("session").location(folder).fast_save(true).memory_tier(tier);
+    let (session, urls) = (answered::session(builder)?, answered::urls());
     for url in urls.iter().cycle().take(4 * KEYS) {
         session.get(url).send()?;
     }
@@ -23,24 +23,4 @@ pub fn micros_per_hit(folder: &Path, tier: u64, count: usize) -> Result<f64> {
         }
     }
     Ok(started.elapsed().as_secs_f64() * 1e6 / count as f64)
-}
-
-/// A session that is answered without a network.
-fn session(folder: &Path, tier: u64) -> Result<CachedSession> {
-    let answer = |_: &http::Request<bytes::Bytes>| {
-        let response = http::Response::builder()
-            .header("date", "Sun, 06 Nov 1994 08:49:37 GMT")
-            .header("content-type", "application/json; charset=utf-8")
-            .header("content-length", BODY)
-            .header("cache-control", "public, max-age=60, s-maxage=60")
-            .header("etag", "\"7d3c4d0fa8f5a4e1b8b0a1f1a4f6d2f1\"")
-            .header("vary", "Accept, Accept-Encoding")
-            .header("server", "nginx")
-            .header("x-request-id", "A1B2:3C4D:5E6F70:818283:84858687")
-            .header("strict-transport-security", "max-age=31536000; includeSubdomains")
-            .header("x-content-type-options", "nosniff");
-        Ok(response.body(vec![b'x'; BODY]).expect("these are headers"))
-    };
-    let session = CachedSession::builder("session").location(folder).fast_save(true).memory_tier(tier);
-    Ok(session.transport(answer).build()?)
 }

@@ -33,14 +33,14 @@ mod system {
         .union(StatxFlags::SIZE);
 
     pub(super) fn of_file(file: &File) -> io::Result<Option<Stat>> {
-        stat_of(statx(file, "", AtFlags::EMPTY_PATH, WANTED))
+        stat_of(&statx(file, "", AtFlags::EMPTY_PATH, WANTED))
     }
 
     pub(super) fn of_path(path: &Path) -> io::Result<Option<Stat>> {
-        stat_of(statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, WANTED))
+        stat_of(&statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, WANTED))
     }
 
-    fn stat_of(found: rustix::io::Result<Statx>) -> io::Result<Option<Stat>> {
+    fn stat_of(found: &rustix::io::Result<Statx>) -> io::Result<Option<Stat>> {
         match found {
             Ok(found) => Ok(Some(Stat {
                 dev: makedev(found.stx_dev_major, found.stx_dev_minor),
@@ -53,7 +53,7 @@ mod system {
                 is_file: FileType::from_raw_mode(found.stx_mode.into()).is_file(),
             })),
             Err(Errno::NOSYS) => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(error) => Err((*error).into()),
         }
     }
 }

@@ -231,7 +231,7 @@ impl<'a> Course<'a> {
                 _ => None,
             };
         }
-        let is_served = exchange.is_head() && self.is_served(exchange, &found, self.session.cache().now());
+        let is_served = exchange.is_head() && is_served(exchange, &found, self.session.cache().now());
         if hop.cached && !is_served {
             let (looked_up, name) = self.look_up(hop, &hop.asked.identity, exchange)?;
             found = looked_up;
@@ -258,7 +258,7 @@ impl<'a> Course<'a> {
     fn decide(&mut self, hop: &Hop<'_>, exchange: &Exchange<'_>, found: Lookup) -> Result<Decided> {
         let now = self.session.cache().now();
         let miss = if matches!(found, Lookup::OtherVariant(_)) { Forward::VaryMiss } else { Forward::UriMiss };
-        let whole = self.is_served(exchange, &found, now);
+        let whole = is_served(exchange, &found, now);
         // A chain is served whole if every part of it may be; else from its first redirect on, each on its own.
         let found = found.found().map(|chain| if whole { chain } else { chain.cut() });
         let held = found.as_ref().map(|chain| chain.response.held());
@@ -304,17 +304,6 @@ impl<'a> Course<'a> {
             ..Options::default()
         };
         self.session.refresh_behind(hop.bare.clone(), &options, chain.response.key);
-    }
-
-    /// Whether every part of what was found may be served as it is.
-    fn is_served(&self, exchange: &Exchange<'_>, found: &Lookup, now: SystemTime) -> bool {
-        let Lookup::Found(chain) = found else { return false };
-        let fresh = Next::Serve(Reuse::Fresh);
-        let offline = Next::Serve(Reuse::Offline);
-        chain.parts().all(|part| {
-            let next = exchange.after_lookup(Some(&part.held()), now);
-            next == fresh || next == offline
-        })
     }
 
     /// Whose answer it is to be. `false` keeps the cache out of it.
@@ -472,4 +461,15 @@ impl<'a> Course<'a> {
             None => error,
         }
     }
+}
+
+/// Whether every part of what was found may be served as it is.
+fn is_served(exchange: &Exchange<'_>, found: &Lookup, now: SystemTime) -> bool {
+    let Lookup::Found(chain) = found else { return false };
+    let fresh = Next::Serve(Reuse::Fresh);
+    let offline = Next::Serve(Reuse::Offline);
+    chain.parts().all(|part| {
+        let next = exchange.after_lookup(Some(&part.held()), now);
+        next == fresh || next == offline
+    })
 }

@@ -1,6 +1,7 @@
 //! The same laws on servers, each test in a namespace of its own.
 
 /// What `./test` has put there.
+#[cfg(any(feature = "redis", feature = "mongodb"))]
 pub(crate) fn address(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set; run ./test, which starts the servers"))
 }

@@ -3,6 +3,10 @@
 //! Prints the median over rounds of 1,000 calls. Given the name of a case (`tier`, `file`, `miss`, `session`,
 //! `session-file`, `session-memory`) and a number of calls, it does only these, for a profiler.
 
+#[path = "../answered.rs"]
+mod answered;
+
+use answered::{BODY, KEYS};
 use larder::{
     Backend, CachedSession,
     log::{Log, Options, Times},
@@ -11,8 +15,6 @@ use std::{env, error::Error, hint::black_box, time::Instant};
 
 const ROUND: u32 = 1000;
 const ROUNDS: usize = 201;
-const KEYS: usize = 200;
-const BODY: usize = 10 << 10;
 const CASES: [&str; 6] = ["tier", "file", "miss", "session", "session-file", "session-memory"];
 
 type Call = Box<dyn Fn(usize)>;
@@ -52,28 +54,8 @@ fn case_of(folder: &std::path::Path, case: &str) -> Result<Call, Box<dyn Error>>
     let tier = if case.ends_with("file") { 0 } else { 32 << 20 };
     if case.starts_with("session") {
         let backend = if case == "session-memory" { Backend::Memory } else { Backend::Log };
-        let answer = |_: &http::Request<bytes::Bytes>| {
-            let response = http::Response::builder()
-                .header("date", "Sun, 06 Nov 1994 08:49:37 GMT")
-                .header("content-type", "application/json; charset=utf-8")
-                .header("content-length", BODY)
-                .header("cache-control", "public, max-age=60, s-maxage=60")
-                .header("etag", "\"7d3c4d0fa8f5a4e1b8b0a1f1a4f6d2f1\"")
-                .header("vary", "Accept, Accept-Encoding")
-                .header("server", "nginx")
-                .header("x-request-id", "A1B2:3C4D:5E6F70:818283:84858687")
-                .header("strict-transport-security", "max-age=31536000; includeSubdomains")
-                .header("x-content-type-options", "nosniff");
-            Ok(response.body(vec![b'x'; BODY]).expect("these are headers"))
-        };
-        let session = CachedSession::builder(case)
-            .backend(backend)
-            .location(folder)
-            .fast_save(true)
-            .memory_tier(tier)
-            .transport(answer)
-            .build()?;
-        let urls: Vec<String> = (0..KEYS).map(|n| format!("https://api.example.com/v1/users?page={n}")).collect();
+        let builder = CachedSession::builder(case).backend(backend).location(folder).fast_save(true).memory_tier(tier);
+        let (session, urls) = (answered::session(builder)?, answered::urls());
         for url in &urls {
             session.get(url).send()?;
         }
