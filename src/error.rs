@@ -39,8 +39,8 @@ pub enum ErrorKind {
     OfflineMiss,
     /// The request took longer than its time-out.
     Timeout,
-    /// The connection could not be made, or broke; or what the server sends leads nowhere: more redirects than are followed,
-    /// a redirect to what is no URL, a 304 that nobody has asked for.
+    /// The connection could not be made, or broke; or what the server sends leads nowhere: more redirects than are
+    /// followed, a redirect to what is no URL, a 304 that nobody has asked for.
     Network,
     /// The TLS handshake or the certificate failed.
     Tls,

@@ -1,8 +1,8 @@
 //! One cache for a whole process: [`get`] and the like use it wherever they are called.
 //!
-//! What is installed is the process's, for all of its threads; what the guards [`enabled`] and [`disabled`] change holds
-//! in their thread only. All of it may be called from many threads at once. A request uses what is in force when it is
-//! made, and goes on with that whatever is installed or uninstalled meanwhile.
+//! What is installed is the process's, for all of its threads; what the guards [`enabled`] and [`disabled`] change
+//! holds in their thread only. All of it may be called from many threads at once. A request uses what is in force when
+//! it is made, and goes on with that whatever is installed or uninstalled meanwhile.
 
 use std::{
     cell::RefCell,
@@ -57,8 +57,8 @@ pub fn install_cache(settings: impl Into<CachedSessionBuilder>) -> Result<()> {
     Ok(())
 }
 
-/// The same with a factory of sessions: it is asked for one each time that a request is made, or the cache is wanted, and
-/// may give another one each time. Clones of one session share everything and cost next to nothing.
+/// The same with a factory of sessions: it is asked for one each time that a request is made, or the cache is wanted,
+/// and may give another one each time. Clones of one session share everything and cost next to nothing.
 ///
 /// ```
 /// # use larder::{Backend, CachedSession};
@@ -109,8 +109,8 @@ pub fn disabled() -> CacheGuard {
     CacheGuard::new(None)
 }
 
-/// Makes this thread use another cache until the guard is dropped, whatever is installed. Guards nest, and the innermost
-/// one counts.
+/// Makes this thread use another cache until the guard is dropped, whatever is installed. Guards nest, and the
+/// innermost one counts.
 ///
 /// # Errors
 ///

@@ -23,8 +23,8 @@
 //! * [`Mode::Offline`] replays a recording and never touches the network.
 //! * [`store::Store`] is the place where responses live, and [`dict::Dict`] the dictionary that one is made of most
 //!   easily, for those who bring their own; both come with their laws as tests.
-//! * [`install_cache`] gives a whole process one cache, which [`get`] and the like use; [`middleware()`] puts a cache under
-//!   an agent of ureq that exists already.
+//! * [`install_cache`] gives a whole process one cache, which [`get`] and the like use; [`middleware()`] puts a cache
+//!   under an agent of ureq that exists already.
 //! * [`log::Log`] is the engine alone, a durable key-value log in one file.
 //!
 //! # Coming from requests-cache
@@ -51,21 +51,22 @@
 //! Settings have the names and the meaning that they have there (1.3), but for what is listed here.
 //!
 //! * [`cache_control`](CachedSessionBuilder::cache_control) is RFC 9111 whole: ages, validators, conditional and range
-//!   requests, HEAD, invalidation by POST and its like. There, of responses only `max-age`, `Expires` and a few more count,
-//!   and an ill-formed `Expires` is an exception.
+//!   requests, HEAD, invalidation by POST and its like. There, of responses only `max-age`, `Expires` and a few more
+//!   count, and an ill-formed `Expires` is an exception.
 //! * [`refresh`](RequestBuilder::refresh) asks the origin always; there it serves what has no validator.
-//! * A `Cache-Control` of a request means what the standard says: `max-age` is a limit of age (and, as there, the expiry
-//!   of what is stored now), `no-cache` asks whether what is stored still holds, a bare `max-stale` accepts anything.
+//! * A `Cache-Control` of a request means what the standard says: `max-age` is a limit of age (and, as there, the
+//!   expiry of what is stored now), `no-cache` asks whether what is stored still holds, a bare `max-stale` accepts
+//!   anything.
 //! * An answer to a request for a part, or with a condition of the caller, is never mixed up with a whole one.
-//! * `only_if_cached` is an error of the kind [`OfflineMiss`](ErrorKind::OfflineMiss) where nothing is stored; the header
-//!   `Cache-Control: only-if-cached` gives the answer 504 that it gives there.
-//! * Only GET is cached unless set, not HEAD. Credentials partition the cache. What varies by request headers (`Vary`) is
-//!   kept apart, always, also behind redirects.
+//! * `only_if_cached` is an error of the kind [`OfflineMiss`](ErrorKind::OfflineMiss) where nothing is stored; the
+//!   header `Cache-Control: only-if-cached` gives the answer 504 that it gives there.
+//! * Only GET is cached unless set, not HEAD. Credentials partition the cache. What varies by request headers (`Vary`)
+//!   is kept apart, always, also behind redirects.
 //! * There is one background request at a time for [each](CachedSessionBuilder::stale_while_revalidate) stale response;
 //!   [`force_refresh`](RequestBuilder::force_refresh) falls back to what is stored if
 //!   [`stale_if_error`](CachedSessionBuilder::stale_if_error) is set.
-//! * [`ignored_parameters`](CachedSessionBuilder::ignored_parameters) are empty unless set, as credentials are taken out
-//!   anyway; they count without regard to case, and at any depth of a JSON body.
+//! * [`ignored_parameters`](CachedSessionBuilder::ignored_parameters) are empty unless set, as credentials are taken
+//!   out anyway; they count without regard to case, and at any depth of a JSON body.
 //! * A [filter](CachedSessionBuilder::filter) that refuses what is stored has it fetched anew; it does not delete it.
 //!
 //! # In async programs
@@ -78,17 +79,17 @@
 //!
 //! * `session` (default): everything that knows HTTP. Without it, [`log`] builds alone.
 //! * `tls` (default): `https://`, through rustls.
-//! * `gzip` (default): undoes the content codings gzip and deflate; `brotli`: br; `zstd`: zstd, which can compress stored
-//!   bodies too.
+//! * `gzip` (default): undoes the content codings gzip and deflate; `brotli`: br; `zstd`: zstd, which can compress
+//!   stored bodies too.
 //! * `sqlite`, `redis`, `redis-cluster`, `mongodb`: the [`Backend`]s of these names, and dictionaries ([`dict`]) in the
 //!   same places; SQLite itself is built in.
 //! * `cookies`: a jar of cookies ([RFC 6265](https://www.rfc-editor.org/rfc/rfc6265)).
 //! * `multipart`: forms with files.
 //! * `digest`: digest authentication.
 //! * `socks`: SOCKS proxies.
-//! * `tracing`: tells what requests and stores do as events of the target `larder`: at the level DEBUG each request with
-//!   method, redacted URL, status, verdict, reason, key and times, at WARN each failure of the store.
-//!   It warns of servers that are not verified too.
+//! * `tracing`: tells what requests and stores do as events of the target `larder`: at the level DEBUG each request
+//!   with method, redacted URL, status, verdict, reason, key and times, at WARN each failure of the store. It warns of
+//!   servers that are not verified too.
 //! * `cli`: the program `larder`, which fetches through a cache and looks at, changes and copies caches.
 
 // The examples of the README are tests like all others.

@@ -85,8 +85,8 @@ pub trait Dict: Any + fmt::Debug + Send + Sync {
     }
 
     /// The values under several keys of this dict, and of another, asked for together, if both are of one database that
-    /// can do that; where a [batch](Dict::batch_with) of both is atomic, as they were at one moment. `None` if it cannot, or not
-    /// for so many keys. Default: it cannot.
+    /// can do that; not necessarily as they were at one moment. `None` if it cannot, or not for so many keys. Default:
+    /// it cannot.
     ///
     /// # Errors
     /// As [`get`](Dict::get).

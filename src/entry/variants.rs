@@ -1,8 +1,8 @@
 //! The record that leads from a request to the variants of its response.
 //!
 //! A response that varies by headers of the request is stored under a key of its own variant. Where a response without
-//! `Vary` would stand, this record says by which headers the variants differ, so that a look-up reads two records whatever
-//! the number of variants.
+//! `Vary` would stand, this record says by which headers the variants differ, so that a look-up reads two records
+//! whatever the number of variants.
 
 use super::{
     codec::{VERSION_VARIANTS, decode, encode},

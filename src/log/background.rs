@@ -127,8 +127,8 @@ impl Shared {
         }
     }
 
-    /// Notes in the file how far it is known to be synced. Nobody waits for a sync, unless another process has written a
-    /// slot since the last one began: no crash must be able to hit both slots.
+    /// Notes in the file how far it is known to be synced. Nobody waits for a sync, unless another process has written
+    /// a slot since the last one began: no crash must be able to hit both slots.
     fn note_synced(&self, generation: &Generation) -> Result<()> {
         generation.check_poison()?;
         let (synced, settled) = generation.settled();

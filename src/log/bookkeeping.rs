@@ -43,8 +43,8 @@ pub(super) struct Relied {
 }
 
 impl Copier<'_> {
-    /// Whether a key is there in the new file too, as far as that is decided by now: not if it was evicted, nor an alias
-    /// that led to what was.
+    /// Whether a key is there in the new file too, as far as that is decided by now: not if it was evicted, nor an
+    /// alias that led to what was.
     pub(super) fn stays(&self, hash: u128) -> Result<bool> {
         let state = |hash: u128| {
             if self.evicted.contains(&hash) { Ok(None) } else { self.old.present_in_log(hash, self.counters) }

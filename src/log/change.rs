@@ -41,8 +41,8 @@ impl Log {
     /// The closure gets the value that the key leads to, whole, and runs under the writer lock: it must be short, and
     /// must not write to the log.
     ///
-    /// A value of more than 8 MiB that it puts is written piece by piece, between which others may write. If one of them
-    /// changes what the closure has seen, the update fails and changes nothing.
+    /// A value of more than 8 MiB that it puts is written piece by piece, between which others may write. If one of
+    /// them changes what the closure has seen, the update fails and changes nothing.
     ///
     /// # Errors
     /// `Conflict` as just said; else as [`put`](Self::put).

@@ -66,13 +66,13 @@ pub(super) fn check(generation: &Generation, path: &Path) -> Result<CheckReport>
     let mut bad_index = named.is_some();
     let mut walk = Walk::new(&*generation.file, generation.header.file_id, size, view.position(), Look::Everything);
     let end = loop {
-        match walk.next_batch() {
-            Ok(batch) => view.publish(&batch, walk.position(), &HashMap::new()),
-            Err(end) => break end,
-        }
         if let Some(slot) = named.filter(|slot| slot.covers == walk.position().offset) {
             // Where a batch is void by now, the index may know its entries from better days.
             bad_index = !index_agrees(generation, &slot, &view) && view.void_batches().is_empty();
+        }
+        match walk.next_batch() {
+            Ok(batch) => view.publish(&batch, walk.position(), &HashMap::new()),
+            Err(end) => break end,
         }
     };
     // What this process has synced or seen is as good as what a slot says.

@@ -1,4 +1,5 @@
-//! Chunks in a file that no value names yet: appended as they come, brought along when a compaction or a clear passes them.
+//! Chunks in a file that no value names yet: appended as they come, brought along when a compaction or a clear passes
+//! them.
 
 use super::{
     append::{Draft, Step, Table},
@@ -9,7 +10,7 @@ use super::{
     generation::Generation,
     handle::Log,
     layout::{CODEC_PIECES, CODEC_RAW, RECORD_HEADER_LEN, align_up},
-    lock::{Gate, WriteGuard, busy},
+    lock::{Gate, Turns, WriteGuard, busy},
     plant::{Bug, planted},
     record::Extent,
 };
@@ -19,9 +20,6 @@ use std::{
     ops::Range,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
-
-/// How often chunks are brought along. Each turn is lost only to a compaction or a clear at that moment.
-const TURNS_MAX: usize = 16;
 
 /// Chunks, and the generation in whose file they are.
 pub(super) struct Chunks {
@@ -74,7 +72,8 @@ impl Chunks {
 
     /// The lock of the file in which the chunks are; brings them there first if it has changed.
     fn lock(&mut self, log: &Log) -> Result<WriteGuard> {
-        for _ in 0..TURNS_MAX {
+        let mut turns = Turns::default();
+        while turns.next(&log.shared.env, log.settings.lock_timeout) {
             let guard = log.shared.lock_to_append(&log.settings, self.bytes())?;
             if self.are_in(&guard.generation) || planted(Bug::ChunksLeftBehind) {
                 if self.extents.is_empty() {
@@ -154,8 +153,8 @@ impl Packing {
         Self { compress: log.settings.compress, chunk_len: log.shared.env.pieces.chunk, codec: None }
     }
 
-    /// What goes into one chunk; where bodies are compressed a little less than it holds, since the frame of what cannot
-    /// be compressed is longer than that.
+    /// What goes into one chunk; where bodies are compressed a little less than it holds, since the frame of what
+    /// cannot be compressed is longer than that.
     pub(super) fn piece_len(&self) -> usize {
         if self.compress { self.chunk_len - (self.chunk_len / 64).max(32) } else { self.chunk_len }
     }
@@ -216,7 +215,8 @@ impl Chunked {
     }
 
     fn bring_along_alone(&self, log: &Log) -> Result<Arc<Chunks>> {
-        for _ in 0..TURNS_MAX {
+        let mut turns = Turns::default();
+        while turns.next(&log.shared.env, log.settings.lock_timeout) {
             let generation = Arc::clone(&log.shared.lock(&log.settings)?.generation);
             let chunks = self.now();
             if chunks.are_in(&generation) || planted(Bug::ChunksLeftBehind) {

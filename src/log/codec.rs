@@ -1,5 +1,5 @@
-//! How bodies are encoded in the file: as they are, as one zstd frame, or, where they are long, each piece as a frame of
-//! its own, so that any place of a body is reached by decoding one piece.
+//! How bodies are encoded in the file: as they are, as one zstd frame, or, where they are long, each piece as a frame
+//! of its own, so that any place of a body is reached by decoding one piece.
 
 use super::{
     layout::{CHUNK_MAX, FRAME_RAW_MAX, FRAME_WINDOW_LOG_MAX, PIECE_RAW_MAX},
@@ -83,8 +83,8 @@ impl Cut {
     }
 }
 
-/// What a frame says that it decodes to (RFC 8878, section 3.1.1.1). `None` if it does not say so, needs a dictionary or
-/// more memory than a reader of streams has, or is no frame.
+/// What a frame says that it decodes to (RFC 8878, section 3.1.1.1). `None` if it does not say so, needs a dictionary
+/// or more memory than a reader of streams has, or is no frame.
 pub(super) fn content_len(frame: &[u8]) -> Option<u64> {
     const MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
     const SINGLE_SEGMENT: u8 = 1 << 5;

@@ -1,5 +1,5 @@
-//! How a compaction copies bodies: short ones as part of their record, long ones piece by piece, and one to which several
-//! heads point, or came to point while it ran, once.
+//! How a compaction copies bodies: short ones as part of their record, long ones piece by piece, and one to which
+//! several heads point, or came to point while it ran, once.
 
 use super::{
     copy::Copier,
@@ -19,8 +19,8 @@ use std::{collections::HashMap, sync::atomic::Ordering};
 pub(super) type Moved = HashMap<(u64, u32), Vec<Extent>>;
 
 impl Copier<'_> {
-    /// Copies a value or an alias with all that belongs to it. One that fails a checksum costs itself and no other: it is
-    /// counted, and `check` names it. So does one whose time to be dropped lies before `drop_before`.
+    /// Copies a value or an alias with all that belongs to it. One that fails a checksum costs itself and no other: it
+    /// is counted, and `check` names it. So does one whose time to be dropped lies before `drop_before`.
     pub(super) fn copy_entry(&mut self, loc: Loc, drop_before: i64) -> Result<()> {
         let short = loc.weight() <= self.pieces.whole_max;
         let want = if short && loc.elsewhere == 0 || loc.role == Role::Alias { Want::Stored } else { Want::Head };

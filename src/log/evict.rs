@@ -34,8 +34,8 @@ impl Shared {
         }
     }
 
-    /// Whether the file has outgrown its limit. What a compaction would not take away does not count, as far as there is
-    /// room beside the limit: bodies that are being written would come again, and so would the index.
+    /// Whether the file has outgrown its limit. What a compaction would not take away does not count, as far as there
+    /// is room beside the limit: bodies that are being written would come again, and so would the index.
     pub(super) fn is_over(&self, generation: &Generation) -> bool {
         let Some(max) = self.env.max_size else { return false };
         let index_len = generation.view().segment().map_or(0, |segment| segment.len());

@@ -26,9 +26,9 @@ use std::{
 
 /// An append-only, log-structured map from keys to values in one file.
 ///
-/// A value is a small *head* (up to 1 MiB), a *body* (up to 4 GiB), and two [`Times`]. A key (1 byte to 64 KiB) leads to a
-/// value, or as an *alias* to another key. Every write is one atomic batch. Reads take no lock and verify a checksum;
-/// writers of all threads and processes take turns, and wait for each other no longer than
+/// A value is a small *head* (up to 1 MiB), a *body* (up to 4 GiB), and two [`Times`]. A key (1 byte to 64 KiB) leads
+/// to a value, or as an *alias* to another key. Every write is one atomic batch. Reads take no lock and verify a
+/// checksum; writers of all threads and processes take turns, and wait for each other no longer than
 /// [`Options::lock_timeout`].
 ///
 /// A write that has returned survives a power cut, unless the handle was opened with [`Options::fast_save`]. After a
@@ -98,8 +98,9 @@ impl Log {
     ///
     /// # Errors
     /// `InvalidInput` or `TooLarge` for a key or value out of range or longer than [`Options::max_size`], `Busy` if the
-    /// lock is not free in time, `Full` if less than 64 KiB would be left on the disk, `ReadOnly`, `Damaged` or `NewerFormat` for a file that must not
-    /// be written to, `Poisoned` after an earlier failed sync, `Io`. After `Full`, `Busy`, `TooLarge` and
+    /// lock is not free in time, `Full` if less than 64 KiB would be left on the disk, `ReadOnly`, `Damaged` or
+    /// `NewerFormat` for a file that must not be written to, `Poisoned` after an earlier failed sync, `Io`. After
+    /// `Full`, `Busy`, `TooLarge` and
     /// `InvalidInput` nothing was stored; after a failed sync (`Io`; `Poisoned` for others who waited for the same
     /// sync) the value is there and may or may not survive a power cut.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
@@ -229,8 +230,8 @@ impl Log {
 
     /// Applies a batch of writes whole or not at all.
     ///
-    /// Of a batch that is longer than 8 MiB, the longest bodies go out ahead, piece by piece, so that other writers need
-    /// not wait for all of it; only keys, heads and bodies below 1 KiB that are longer than that together do.
+    /// Of a batch that is longer than 8 MiB, the longest bodies go out ahead, piece by piece, so that other writers
+    /// need not wait for all of it; only keys, heads and bodies below 1 KiB that are longer than that together do.
     ///
     /// # Errors
     /// `Conflict` if a [`Write::Expect`] fails; else as [`put`](Self::put). After an error nothing of it is stored,
@@ -390,7 +391,8 @@ impl Log {
     }
 
     /// Makes everything durable and notes in the file how far it is; compacts it first if that is due and copies no
-    /// more than 64 MiB, or else writes an [index](Self::checkpoint) if much has come since the last. Dropping the last handle does the same, without anyone to tell of an error.
+    /// more than 64 MiB, or else writes an [index](Self::checkpoint) if much has come since the last. Dropping the last
+    /// handle does the same, without anyone to tell of an error.
     ///
     /// # Errors
     /// `Poisoned` after an earlier failed sync; `Io`; `Busy`.

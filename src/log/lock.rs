@@ -226,6 +226,33 @@ fn cut(generation: &Generation) -> io::Result<()> {
     generation.file.truncate(end)
 }
 
+/// Turns at something that is lost only to a compaction or a clear at that very moment: some at once, and more, with
+/// pauses, until the time for the lock is over.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    taken: u32,
+    deadline: Option<Duration>,
+}
+
+impl Turns {
+    const AT_ONCE: u32 = 16;
+    const PAUSE: Duration = Duration::from_millis(1);
+
+    /// Whether there is another.
+    pub(super) fn next(&mut self, env: &Env, limit: Duration) -> bool {
+        self.taken = self.taken.saturating_add(1);
+        if self.taken <= Self::AT_ONCE {
+            return true;
+        }
+        let now = env.clock.monotonic();
+        if now >= *self.deadline.get_or_insert(now.saturating_add(limit)) {
+            return false;
+        }
+        env.disk.pause(Self::PAUSE);
+        true
+    }
+}
+
 /// Tries for a file's lock again and again, with growing pauses, up to a limit.
 pub(super) fn wait_for(env: &Env, file: &dyn DiskFile, path: &Path, limit: Duration) -> Result<()> {
     const PAUSE_FIRST: Duration = Duration::from_micros(50);
@@ -249,4 +276,19 @@ pub(super) fn wait_for(env: &Env, file: &dyn DiskFile, path: &Path, limit: Durat
 pub(super) fn busy(path: &Path) -> Error {
     let message = "another process or thread is writing and did not finish in time; try again";
     Error::new(ErrorKind::Busy, message).with_path(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_are_some_at_once_and_more_until_the_time_is_over() {
+        let env = Env::default();
+        let count = |limit| {
+            let mut turns = Turns::default();
+            (0..40).take_while(|_| turns.next(&env, limit)).count()
+        };
+        assert_eq!((count(Duration::ZERO), count(DAY)), (16, 40));
+    }
 }

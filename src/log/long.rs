@@ -7,7 +7,7 @@ use super::{
     entry::{Times, Write},
     handle::Log,
     layout::BODY_MAX,
-    lock::{WriteGuard, busy},
+    lock::{Turns, WriteGuard, busy},
     plant::{Bug, planted},
     read::{Source, Want},
     reader::Reader,
@@ -179,9 +179,8 @@ impl Log {
 
     /// Locks the file once all staged bodies are in it and on the medium; gives the tables that name their chunks.
     pub(super) fn lock_with(&self, staged: &[&Staged]) -> Result<(WriteGuard, Vec<Option<Table>>)> {
-        // Each turn is lost only to a compaction or a clear at that moment.
-        const TURNS_MAX: usize = 16;
-        for _ in 0..TURNS_MAX {
+        let mut turns = Turns::default();
+        while turns.next(&self.shared.env, self.settings.lock_timeout) {
             let mut brought: Option<&Arc<Chunked>> = None;
             for (chunks, ..) in staged.iter().filter_map(|staged| staged.chunks()) {
                 if brought.is_none_or(|last| !Arc::ptr_eq(last, chunks)) {

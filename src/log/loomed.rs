@@ -1,8 +1,8 @@
 //! Every order in which a few threads may come, tried by loom: group commit, and catching up beside writers and
 //! beside a file that takes the place of another.
 //!
-//! `RUSTFLAGS="--cfg loom" cargo test --no-default-features --lib loomed` runs them. Threads are preempted at most three
-//! times (in the longest test twice) between operations on locks and atomics, and wherever they have to wait.
+//! `RUSTFLAGS="--cfg loom" cargo test --no-default-features --lib loomed` runs them. Threads are preempted at most
+//! three times (in the longest test twice) between operations on locks and atomics, and wherever they have to wait.
 
 use super::{
     Options,

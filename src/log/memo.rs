@@ -32,8 +32,8 @@ use std::{
 #[derive(Clone, Default)]
 pub struct Memo(Option<Arc<Slot>>);
 
-/// Bytes that a value may take, if there is a head to make it of, and those for each byte of the head: a header field of
-/// some twenty bytes becomes an entry of a map and a block of memory.
+/// Bytes that a value may take, if there is a head to make it of, and those for each byte of the head: a header field
+/// of some twenty bytes becomes an entry of a map and a block of memory.
 const LEAST: usize = 1024;
 const FACTOR: usize = 8;
 
@@ -65,7 +65,8 @@ impl Memo {
         }
     }
 
-    /// The bytes that a value may take: 1 KiB and 8 times the head, if there is one. The tier has counted them in advance.
+    /// The bytes that a value may take: 1 KiB and 8 times the head, if there is one. The tier has counted them in
+    /// advance.
     #[must_use]
     pub fn room(&self) -> usize {
         self.0.as_ref().map_or(0, |slot| slot.room)

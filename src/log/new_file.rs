@@ -124,7 +124,8 @@ fn check_ours(disk: &dyn Disk, path: &Path, stat: &Stat) -> Result<()> {
     if !stat.is_file {
         return Err(refuse(path, "something that is not a regular file"));
     }
-    if stat.nlink != 1 {
+    // None at all: it has gone since it was looked up, when whoever built it gave up.
+    if stat.nlink > 1 {
         return Err(refuse(path, "a file with several names"));
     }
     if stat.uid != disk.user() {
@@ -154,4 +155,25 @@ fn check_content(file: &dyn DiskFile, path: &Path, stat: &Stat) -> Result<()> {
         return Ok(());
     }
     Err(refuse(path, "a file of another kind"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::real_disk::RealDisk;
+
+    #[test]
+    fn what_has_several_names_is_refused_and_what_has_lost_its_only_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("c.larder.new"), folder.path().join("other"));
+        let file = RealDisk.open(&path, Access::ReadWriteCreate).unwrap();
+        let check = || check_ours(&RealDisk, &path, &file.stat().unwrap()).map_err(|error| error.kind());
+        assert_eq!(check(), Ok(()));
+        std::fs::hard_link(&path, &other).unwrap();
+        assert_eq!(check(), Err(ErrorKind::NotALarder));
+        std::fs::remove_file(&other).unwrap();
+        // Another process may give it up between the look at its name and the look at the file.
+        RealDisk.unlink(&path).unwrap();
+        assert_eq!(check(), Ok(()));
+    }
 }

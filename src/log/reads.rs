@@ -9,8 +9,8 @@ use super::{
 use crate::Result;
 use std::sync::Arc;
 
-/// Reads that see what was written until they were begun, by this and other processes. What this process writes or reads
-/// later they may see as well.
+/// Reads that see what was written until they were begun, by this and other processes. What this process writes or
+/// reads later they may see as well.
 #[derive(Debug)]
 pub(crate) struct Reads<'a> {
     pub(super) generation: Arc<Generation>,
@@ -18,7 +18,8 @@ pub(crate) struct Reads<'a> {
 }
 
 impl Reads<'_> {
-    /// The entry of a key itself: a value, or an alias that is not followed. An alias whose target is gone is not there.
+    /// The entry of a key itself: a value, or an alias that is not followed. An alias whose target is gone is not
+    /// there.
     pub(crate) fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
         let read = self.generation.read_own(key, Want::Body, Source::Tier, self.counters)?;
         Ok(read.map(|read| read.into_entry(&self.generation)))

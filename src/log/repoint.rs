@@ -1,5 +1,5 @@
-//! Where the body of a value stands, as extents, so that it can be read in pieces, and a new head can be put in front of
-//! the same body.
+//! Where the body of a value stands, as extents, so that it can be read in pieces, and a new head can be put in front
+//! of the same body.
 
 use super::{
     codec,

@@ -118,8 +118,8 @@ impl Segment {
         Ok(Ok(None))
     }
 
-    /// What the entry of a hash counts for. One whose record cannot be read, or is rotten, is taken for as long as the index
-    /// says and for a `role`: a bad sector must not keep anybody from replacing what lies there.
+    /// What the entry of a hash counts for. One whose record cannot be read, or is rotten, is taken for as long as the
+    /// index says and for a `role`: a bad sector must not keep anybody from replacing what lies there.
     pub(super) fn account(&self, file: &dyn DiskFile, hash: u128, role: Role) -> Looked<Option<Loc>> {
         for place in self.find(file, hash)? {
             // The guess is for what stays unreadable, and not for a read that fails once.

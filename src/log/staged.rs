@@ -34,8 +34,8 @@ impl Staged {
         Self { len: bytes.len() as u64, place: Place::Memory(bytes), stays: false }
     }
 
-    /// Asks the store not to compress it, since it is compressed already; of use before it is stored for the first time,
-    /// while it is in memory. A store that does not [compress](super::Options::compress) takes no notice.
+    /// Asks the store not to compress it, since it is compressed already; of use before it is stored for the first
+    /// time, while it is in memory. A store that does not [compress](super::Options::compress) takes no notice.
     #[must_use]
     pub fn as_it_is(mut self) -> Self {
         self.stays = true;
@@ -110,8 +110,8 @@ impl Eq for Staged {}
 /// It keeps up to 1 MiB in memory. A body that stays below that is stored with its value; a longer one is appended in
 /// chunks of 1 MiB as it comes, of which nobody knows before a value names them. Each holds the writer lock for itself.
 /// What is dropped or fails leaves nothing but dead bytes, which the next compaction removes. With
-/// [`fast_save`](super::Options::fast_save) too, a write waits for a sync whenever 64 MiB or 5 seconds of writes are not
-/// yet on the medium.
+/// [`fast_save`](super::Options::fast_save) too, a write waits for a sync whenever 64 MiB or 5 seconds of writes are
+/// not yet on the medium.
 ///
 /// After an error nothing more can be written.
 pub struct Stage {

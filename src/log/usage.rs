@@ -1,7 +1,7 @@
 //! Which entries were read, and how often: what a log with a size limit goes by when it must drop some.
 //!
-//! Each process counts for itself. Now and then it writes down what it has counted, as a TOUCH record: hints that others,
-//! and the same program when it runs again, take into account.
+//! Each process counts for itself. Now and then it writes down what it has counted, as a TOUCH record: hints that
+//! others, and the same program when it runs again, take into account.
 
 use super::{clock::Clock, fields::Fields, layout::TOUCH_ENTRY_LEN};
 use std::{

@@ -21,11 +21,11 @@ use one_call::{Called, OneCall};
 
 /// Puts the cache of a session under an existing [`ureq::Agent`].
 ///
-/// What the agent sends goes through the cache: what is stored comes from there, and the rest is sent by the agent, with
-/// its own configuration: proxies, TLS, time-outs, redirects, headers. Of the session only the settings about storing
-/// and serving count, hooks included, and none that are about sending. The answers are the agent's: errors for statuses,
-/// [`get_uri`](ureq::ResponseExt::get_uri), [`get_redirect_history`](ureq::ResponseExt::get_redirect_history) and the
-/// ways to read a body are the same on a hit as on a miss. [`from_cache`] tells them apart.
+/// What the agent sends goes through the cache: what is stored comes from there, and the rest is sent by the agent,
+/// with its own configuration: proxies, TLS, time-outs, redirects, headers. Of the session only the settings about
+/// storing and serving count, hooks included, and none that are about sending. The answers are the agent's: errors for
+/// statuses, [`get_uri`](ureq::ResponseExt::get_uri), [`get_redirect_history`](ureq::ResponseExt::get_redirect_history)
+/// and the ways to read a body are the same on a hit as on a miss. [`from_cache`] tells them apart.
 ///
 /// The first of an agent's middlewares sees a request first: what stands before this one sees hits too, what stands
 /// behind it does not.

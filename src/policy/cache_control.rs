@@ -6,8 +6,8 @@
 use http::{HeaderMap, HeaderName, header};
 use std::{borrow::Cow, time::Duration};
 
-/// RFC 9111, 1.2.2: "If a cache receives a delta-seconds value greater than the greatest integer it can represent, or if
-/// any of its subsequent calculations overflows, the cache MUST consider the value to be 2147483648 (2^31) or the
+/// RFC 9111, 1.2.2: "If a cache receives a delta-seconds value greater than the greatest integer it can represent, or
+/// if any of its subsequent calculations overflows, the cache MUST consider the value to be 2147483648 (2^31) or the
 /// greatest positive integer it can conveniently represent."
 const SECONDS_MAX: u64 = 1 << 31;
 
@@ -101,9 +101,9 @@ impl RequestControl {
         control
     }
 
-    /// RFC 7234, 5.4: "When the Cache-Control header field is not present in a request, caches MUST consider the no-cache
-    /// request pragma-directive as having the same effect as if 'Cache-Control: no-cache' were present". RFC 9111
-    /// deprecates it and does not forbid it.
+    /// RFC 7234, 5.4: "When the Cache-Control header field is not present in a request, caches MUST consider the
+    /// no-cache request pragma-directive as having the same effect as if 'Cache-Control: no-cache' were present". RFC
+    /// 9111 deprecates it and does not forbid it.
     pub(crate) fn with_pragma(mut self, headers: &HeaderMap) -> Self {
         if !headers.contains_key(header::CACHE_CONTROL) {
             self.no_cache |= elements_of(headers, &header::PRAGMA).any(|element| {
@@ -204,8 +204,9 @@ fn elements_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<I
 
 /// Splits at the commas outside of quoted strings; white space around each element goes.
 ///
-/// A quote that is never closed is a byte like others, so that it does not swallow what follows. Behind it none is closed
-/// either (a quote there is one that its string escaped, and reads on as that did), so that nothing is looked at twice.
+/// A quote that is never closed is a byte like others, so that it does not swallow what follows. Behind it none is
+/// closed either (a quote there is one that its string escaped, and reads on as that did), so that nothing is looked at
+/// twice.
 pub(super) fn elements(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (mut rest, mut quotes_close) = (Some(line), true);
     std::iter::from_fn(move || {

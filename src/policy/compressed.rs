@@ -2,7 +2,8 @@
 
 use http::{HeaderMap, header::CONTENT_TYPE};
 
-/// Whether a body is compressed already: by the content coding in which it is stored, or as media types of its kind are.
+/// Whether a body is compressed already: by the content coding in which it is stored, or as media types of its kind
+/// are.
 ///
 /// What this does not know, a store that compresses finds out by trying.
 pub(crate) fn is_compressed(coding: &str, headers: &HeaderMap) -> bool {

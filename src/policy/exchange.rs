@@ -257,9 +257,9 @@ impl<'a> Exchange<'a> {
 
     /// Whether a stored response is served in the place of a failure.
     ///
-    /// RFC 5861, 4: "when an error is encountered, a cached stale response MAY be used to satisfy the request, regardless of
-    /// other freshness information. [..] an error is any situation that would result in a 500, 502, 503, or 504 HTTP response
-    /// status code being returned."
+    /// RFC 5861, 4: "when an error is encountered, a cached stale response MAY be used to satisfy the request,
+    /// regardless of other freshness information. [..] an error is any situation that would result in a 500, 502, 503,
+    /// or 504 HTTP response status code being returned."
     pub(crate) fn on_failure(&self, held: &Held<'_>, failure: Failure, now: SystemTime) -> bool {
         if held.invalid || self.rules.cache_control && (self.forbids_stale(held) || self.control.no_cache) {
             return false;
@@ -345,9 +345,10 @@ impl<'a> Exchange<'a> {
         self.wish.only_if_cached || self.control.only_if_cached
     }
 
-    /// RFC 9111, 4: "a cache MUST NOT reuse a stored response unless: [..] the stored response does not contain the no-cache
-    /// directive, unless it is successfully validated". 5.2.1.4: "The no-cache request directive indicates that the client
-    /// prefers stored response not be used to satisfy the request without successful validation on the origin server."
+    /// RFC 9111, 4: "a cache MUST NOT reuse a stored response unless: [..] the stored response does not contain the
+    /// no-cache directive, unless it is successfully validated". 5.2.1.4: "The no-cache request directive indicates
+    /// that the client prefers stored response not be used to satisfy the request without successful validation on the
+    /// origin server."
     fn must_ask(&self, held: &Held<'_>, is_fresh: bool, expiry: Option<SystemTime>, now: SystemTime) -> bool {
         let said = &held.facts.control;
         let by_rfc = self.rules.cache_control;
@@ -361,9 +362,9 @@ impl<'a> Exchange<'a> {
             || self.is_too_old(held, expiry, now)
     }
 
-    /// 5.2.1.1: "the client prefers a response whose age is less than or equal to the specified number of seconds." 5.2.1.3:
-    /// "the client prefers a response whose freshness lifetime is no less than its current age plus the specified time in
-    /// seconds."
+    /// 5.2.1.1: "the client prefers a response whose age is less than or equal to the specified number of seconds."
+    /// 5.2.1.3: "the client prefers a response whose freshness lifetime is no less than its current age plus the
+    /// specified time in seconds."
     fn is_too_old(&self, held: &Held<'_>, expiry: Option<SystemTime>, now: SystemTime) -> bool {
         let over_age = self.control.max_age.is_some_and(|most| most.is_zero() || held.age(now) > most);
         let ends_soon = self
@@ -373,9 +374,9 @@ impl<'a> Exchange<'a> {
         over_age || ends_soon
     }
 
-    /// 4.2.4: "A cache MUST NOT generate a stale response if it is prohibited by an explicit in-protocol directive (e.g., by
-    /// a no-cache response directive, a must-revalidate response directive, or an applicable s-maxage or proxy-revalidate
-    /// response directive".
+    /// 4.2.4: "A cache MUST NOT generate a stale response if it is prohibited by an explicit in-protocol directive
+    /// (e.g., by a no-cache response directive, a must-revalidate response directive, or an applicable s-maxage or
+    /// proxy-revalidate response directive".
     fn forbids_stale(&self, held: &Held<'_>) -> bool {
         let said = &held.facts.control;
         let shared = self.rules.shared && (said.proxy_revalidate || said.s_maxage.is_some());
@@ -427,14 +428,14 @@ impl<'a> Exchange<'a> {
         if may_store && is_useful { Keep::Store(expires) } else { Keep::Pass }
     }
 
-    /// 5.2.1.5: "The no-store request directive indicates that a cache MUST NOT store any part of either this request or any
-    /// response to it."
+    /// 5.2.1.5: "The no-store request directive indicates that a cache MUST NOT store any part of either this request
+    /// or any response to it."
     fn bypasses(&self) -> bool {
         self.wish.disabled || self.control.no_store || self.expire == Some(Expire::DoNotCache)
     }
 
-    /// Requests that only the origin can answer; without `cache_control` also those whose answer may be a part or a 304,
-    /// which must not be taken for the whole.
+    /// Requests that only the origin can answer; without `cache_control` also those whose answer may be a part or a
+    /// 304, which must not be taken for the whole.
     fn asks_past_the_cache(&self) -> bool {
         if self.rules.cache_control {
             validate::asks_the_origin(self.headers)

@@ -34,7 +34,8 @@ fn keep(rules: &Rules, wish: Wish, request: Lines, status: u16, response: Lines)
     Exchange::new(rules, wish, "GET", "http://x.org/", &request).after_send(status, &facts, at(100), Duration::ZERO)
 }
 
-/// What becomes, at second `now`, of a 200 with these headers that was stored at second 100 and expires by what is said.
+/// What becomes, at second `now`, of a 200 with these headers that was stored at second 100 and expires by what is
+/// said.
 fn next(rules: &Rules, wish: Wish, request: Lines, response: Lines, expires: Option<u64>, now: u64) -> Next {
     judge(rules, wish, request, response, expires, false, |exchange, held| exchange.after_lookup(Some(held), at(now)))
 }

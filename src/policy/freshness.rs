@@ -10,7 +10,8 @@ use http::{HeaderMap, HeaderName, header};
 use std::time::{Duration, SystemTime};
 
 /// 4.2.2: "If the response has a Last-Modified header field, caches are encouraged to use a heuristic expiration value
-/// that is no more than some fraction of the interval since that time. A typical setting of this fraction might be 10%."
+/// that is no more than some fraction of the interval since that time. A typical setting of this fraction might be
+/// 10%."
 const HEURISTIC_FRACTION: u32 = 10;
 
 /// No guess is longer than this, as in browsers.
@@ -35,8 +36,8 @@ enum Expires {
     #[default]
     Unsaid,
     At(SystemTime),
-    /// 5.3: "A cache recipient MUST interpret invalid date formats, especially the value '0', as representing a time in the
-    /// past (i.e., 'already expired')."
+    /// 5.3: "A cache recipient MUST interpret invalid date formats, especially the value '0', as representing a time in
+    /// the past (i.e., 'already expired')."
     Past,
 }
 
@@ -83,10 +84,10 @@ impl Facts {
 
     /// How long the response is taken for fresh where the origin does not say.
     ///
-    /// 4.2.2: "A cache MUST NOT use heuristics to determine freshness when an explicit expiration time is present in the
-    /// stored response. [..] heuristics can only be used on responses without explicit freshness whose status codes are
-    /// defined as heuristically cacheable [..] and those responses without explicit freshness that have been marked as
-    /// explicitly cacheable (e.g., with a public response directive)."
+    /// 4.2.2: "A cache MUST NOT use heuristics to determine freshness when an explicit expiration time is present in
+    /// the stored response. [..] heuristics can only be used on responses without explicit freshness whose status codes
+    /// are defined as heuristically cacheable [..] and those responses without explicit freshness that have been marked
+    /// as explicitly cacheable (e.g., with a public response directive)."
     pub(crate) fn heuristic(&self, status: u16, received: SystemTime) -> Duration {
         if !is_heuristically_cacheable(status) && !self.control.public {
             return Duration::ZERO;
@@ -98,14 +99,15 @@ impl Facts {
     /// How old the response was when it was received, `delay` after it was asked for.
     ///
     /// 4.2.3: "`apparent_age = max(0, response_time - date_value); response_delay = response_time - request_time;
-    /// corrected_age_value = age_value + response_delay; corrected_initial_age = max(apparent_age, corrected_age_value)`".
+    /// corrected_age_value = age_value + response_delay; corrected_initial_age = max(apparent_age,
+    /// corrected_age_value)`".
     pub(crate) fn initial_age(&self, received: SystemTime, delay: Duration) -> Duration {
         let apparent = received.duration_since(self.date_value(received)).unwrap_or_default();
         apparent.max(self.age.saturating_add(delay))
     }
 
-    /// RFC 9110, 6.6.1: "A recipient with a clock that receives a response message without a Date header field MUST record
-    /// the time it was received".
+    /// RFC 9110, 6.6.1: "A recipient with a clock that receives a response message without a Date header field MUST
+    /// record the time it was received".
     pub(crate) fn date_value(&self, received: SystemTime) -> SystemTime {
         self.date.unwrap_or(received)
     }
@@ -153,8 +155,8 @@ impl Held<'_> {
 }
 
 /// 5.1: "Age = delta-seconds"; "a cache [..] SHOULD use the first value and ignore the others [if there are several,
-/// and] if the field value is invalid (e.g., contains something other than a non-negative integer), a cache SHOULD ignore
-/// the field."
+/// and] if the field value is invalid (e.g., contains something other than a non-negative integer), a cache SHOULD
+/// ignore the field."
 fn age_field(headers: &HeaderMap) -> Duration {
     let first = headers.get(header::AGE).and_then(|value| value.as_bytes().split(|&byte| byte == b',').next());
     first.and_then(|first| delta_seconds(first.trim_ascii())).unwrap_or_default()

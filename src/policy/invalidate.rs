@@ -8,13 +8,13 @@ use url::Url;
 
 /// The URLs whose stored responses a response to this method and URL invalidates.
 ///
-/// "A cache MUST invalidate the target URI when it receives a non-error status code in response to an unsafe request method
-/// (including methods whose safety is unknown). A cache MAY invalidate other URIs when it receives a non-error status code
-/// in response to an unsafe request method [..]. In particular, the URI(s) in the Location and Content-Location response
-/// header fields (if present) are candidates for invalidation [..]. However, a cache MUST NOT trigger an invalidation under
-/// these conditions if the origin of the URI to be invalidated differs from that of the URI in the target URI of the
-/// request. This helps prevent denial-of-service attacks. [..] a 'non-error response' is one with a 2xx (Successful) or 3xx
-/// (Redirection) status code."
+/// "A cache MUST invalidate the target URI when it receives a non-error status code in response to an unsafe request
+/// method (including methods whose safety is unknown). A cache MAY invalidate other URIs when it receives a non-error
+/// status code in response to an unsafe request method [..]. In particular, the URI(s) in the Location and
+/// Content-Location response header fields (if present) are candidates for invalidation [..]. However, a cache MUST NOT
+/// trigger an invalidation under these conditions if the origin of the URI to be invalidated differs from that of the
+/// URI in the target URI of the request. This helps prevent denial-of-service attacks. [..] a 'non-error response' is
+/// one with a 2xx (Successful) or 3xx (Redirection) status code."
 pub(crate) fn invalidated(method: &str, url: &Url, status: u16, headers: &HeaderMap) -> Vec<Url> {
     if is_safe(method) || !(200..400).contains(&status) {
         return Vec::new();

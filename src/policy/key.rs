@@ -229,7 +229,8 @@ impl Identity {
         key_of(&self.base(), partition, &[])
     }
 
-    /// The key of the list of responses to the same URL, whatever the method and the body: they are made invalid together.
+    /// The key of the list of responses to the same URL, whatever the method and the body: they are made invalid
+    /// together.
     pub(crate) fn list_key(&self) -> Bytes {
         let mut key = vec![Namespace::Url as u8];
         // The empty part is what lists of requests without a body have had from the first.

@@ -9,7 +9,8 @@ const PARTS_MAX: usize = 10_000;
 /// The parts in the order of their names, those of one name as they came, each as its head and the digest of its
 /// content. `None` if it is not what its type says.
 ///
-/// Content counts by the rules for bodies; that of a part with the name of a credential is collected and does not count.
+/// Content counts by the rules for bodies; that of a part with the name of a credential is collected and does not
+/// count.
 pub(super) fn canonical(content_type: &[u8], body: &[u8], found: &mut Credentials) -> Option<Vec<u8>> {
     let boundary = parameter(content_type, "boundary").filter(|boundary| !boundary.is_empty())?;
     let mut parts = Vec::new();

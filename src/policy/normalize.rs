@@ -52,10 +52,10 @@ pub(crate) fn parsed_url(url: &Url) -> Result<String> {
 
 /// The normal form of a body, with credentials in it replaced and collected; `None` if there is no body.
 ///
-/// In JSON the order of keys and white space do not matter, at any depth; in forms the order of parameters; in multipart
-/// bodies the boundary and the order of names. What is larger than 10 MiB (of a multipart body: each part), or not what
-/// its type says, counts as bytes. So does a body without a type, unless it reads as JSON or a form with credentials in
-/// it.
+/// In JSON the order of keys and white space do not matter, at any depth; in forms the order of parameters; in
+/// multipart bodies the boundary and the order of names. What is larger than 10 MiB (of a multipart body: each part),
+/// or not what its type says, counts as bytes. So does a body without a type, unless it reads as JSON or a form with
+/// credentials in it.
 pub(crate) fn body<'a>(content_type: Option<&[u8]>, body: &'a [u8], found: &mut Credentials) -> Option<Body<'a>> {
     if body.is_empty() {
         return None;

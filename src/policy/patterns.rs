@@ -4,21 +4,24 @@ use super::expire::Expire;
 use crate::{Error, ErrorKind, Result};
 use globset::{GlobBuilder, GlobMatcher};
 use regex::Regex;
+use std::borrow::Cow;
 
 /// A pattern with this before it is a regular expression.
 const REGEX: &str = "regex:";
 
-/// A pattern of URLs, as [`urls_expire_after`](crate::CachedSessionBuilder::urls_expire_after) and `larder ls`, `rm` and
+/// A pattern of URLs, as [`urls_expire_after`](crate::CachedSessionBuilder::urls_expire_after) and `larder ls`, `rm`
+/// and
 /// `expire` take it.
 ///
-/// It is a glob: `*` stands for any text (slashes too, so `**` is the same), `?` for one character, `[ab]` for one of these,
-/// `{a,b}` for one of those. It is compared with the URL behind its scheme, and may name a scheme (`https://...`); what it
-/// begins, it matches to the end, so that `example.com/a` stands for all that begins so, and `example.com/` for all of this
-/// host (`example.com` alone for `example.com.au` as well). The host is compared without regard to case. Behind `regex:`
-/// stands a regular expression, which is searched for in the whole URL.
+/// It is a glob: `*` stands for any text (slashes too, so `**` is the same), `?` for one character, `[ab]` for one of
+/// these,
+/// `{a,b}` for one of those. It is compared with the URL behind its scheme, and may name a scheme (`https://...`); what
+/// it begins, it matches to the end, so that `example.com/a` stands for all that begins so, and `example.com/` for all
+/// of this host (`example.com` alone for `example.com.au` as well). The host is compared without regard to case. Behind
+/// `regex:` stands a regular expression, which is searched for in the whole URL.
 ///
-/// Patterns are compared with URLs as they are stored, without credentials, where what is stored is chosen; with the URL
-/// that is sent, where an expiry is.
+/// Patterns are compared with URLs as they are stored, without credentials, where what is stored is chosen; with the
+/// URL that is sent, where an expiry is.
 ///
 /// ```
 /// use larder::UrlPattern;
@@ -80,8 +83,7 @@ impl UrlPattern {
         // A host has no case; what follows it has.
         let host_len = rest.find('/').unwrap_or(rest.len());
         // A star matches slashes too, so two of them are one; what a pattern begins, it matches to the end.
-        let mut glob = rest[..host_len].to_ascii_lowercase();
-        glob.push_str(&rest[host_len..]);
+        let mut glob = lower(rest, host_len).into_owned();
         glob.push('*');
         while glob.contains("**") {
             glob = glob.replace("**", "*");
@@ -91,17 +93,28 @@ impl UrlPattern {
         Ok(Self(Kind::Glob { scheme, rest: glob.compile_matcher() }))
     }
 
-    /// Whether a URL is one of those that it stands for.
+    /// Whether the pattern stands for a URL. A glob stands for absolute URLs alone.
     #[must_use]
     pub fn matches(&self, url: &str) -> bool {
-        match &self.0 {
-            Kind::Regex(regex) => regex.is_match(url),
-            Kind::Glob { scheme, rest } => {
-                let (own, behind) = url.split_once("://").unwrap_or_default();
-                scheme.as_ref().is_none_or(|scheme| scheme == own) && rest.is_match(behind)
-            }
-        }
+        let (scheme, rest) = match &self.0 {
+            Kind::Regex(regex) => return regex.is_match(url),
+            Kind::Glob { scheme, rest } => (scheme, rest),
+        };
+        let Some((own, behind)) = url.split_once("://") else { return false };
+        let host_len = behind.find('/').unwrap_or(behind.len());
+        scheme.as_ref().is_none_or(|scheme| scheme.eq_ignore_ascii_case(own))
+            && rest.is_match(lower(behind, host_len).as_ref())
     }
+}
+
+/// A text whose first bytes are in lower case.
+fn lower(text: &str, len: usize) -> Cow<'_, str> {
+    if !text[..len].bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return text.into();
+    }
+    let mut text = text.to_owned();
+    text[..len].make_ascii_lowercase();
+    text.into()
 }
 
 #[cfg(test)]
@@ -115,6 +128,9 @@ mod tests {
             ("example.com", "https://example.com/a?b=c", true),
             ("EXAMPLE.com/", "https://example.com/a", true),
             ("example.com/a", "https://example.com/A", false),
+            ("example.com/A", "https://Example.COM/A", true),
+            ("https://example.com", "HTTPS://example.com/", true),
+            ("*", "example.com", false),
             ("example.com", "https://www.example.com/", false),
             ("example.com", "https://example.com.au/", true),
             ("example.com/", "https://example.com.au/", false),

@@ -5,9 +5,9 @@ use std::ops::Range;
 /// What a `Range` makes of a body of a known length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// The whole: RFC 9110, 14.2: "An origin server MUST ignore a Range header field that contains a range unit it does not
-    /// understand"; "A server that supports range requests MAY ignore or reject a Range header field that contains an
-    /// invalid ranges-specifier".
+    /// The whole: RFC 9110, 14.2: "An origin server MUST ignore a Range header field that contains a range unit it does
+    /// not understand"; "A server that supports range requests MAY ignore or reject a Range header field that contains
+    /// an invalid ranges-specifier".
     Whole,
     /// These bytes.
     Of(Range<u64>),

@@ -70,8 +70,8 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// A URL, or a relative one as in `Location`, without userinfo and with the values of secret parameters replaced,
-/// in its path (`/a;jsessionid=1`), its query and its fragment. An absolute URL comes back in the spelling that is sent.
+/// A URL, or a relative one as in `Location`, without userinfo and with the values of secret parameters replaced, in
+/// its path (`/a;jsessionid=1`), its query and its fragment. An absolute URL comes back in the spelling that is sent.
 pub(crate) fn url(text: &str, found: &mut Credentials) -> String {
     without_parameters(&without_userinfo(text, found), found)
 }
@@ -102,7 +102,9 @@ fn without_parameters(text: &str, found: &mut Credentials) -> String {
 
 /// A path, behind scheme and host if there are any. Each segment may have parameters (RFC 3986, 3.3).
 fn write_path(out: &mut String, text: &str, found: &mut Credentials) {
-    let authority = text.find("://").map_or(0, |at| at + 3);
+    let scheme =
+        text.find("://").filter(|at| text[..*at].bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b)));
+    let authority = scheme.map_or(0, |at| at + 3);
     let start = text[authority..].find('/').map_or(text.len(), |at| authority + at);
     let (before, path) = text.split_at(if authority > 0 { start } else { 0 });
     out.push_str(before);
@@ -122,8 +124,8 @@ pub(crate) fn pairs(text: &str, found: &mut Credentials) -> String {
     out
 }
 
-/// What stands between the pairs of queries and forms: `;` does for some servers, and `?` begins the parameters of a fragment
-/// such as `#/path?token=`.
+/// What stands between the pairs of queries and forms: `;` does for some servers, and `?` begins the parameters of a
+/// fragment such as `#/path?token=`.
 const PAIRS: &[char] = &['&', ';', '?'];
 
 fn write_pairs(out: &mut String, text: &str, separators: &[char], found: &mut Credentials) {
@@ -339,6 +341,7 @@ mod tests {
             ("http://x.org/token=s/a;b", "http://x.org/token=s/a;b", 0),
             ("http://x;token=s/", "http://x;token=s/", 0),
             ("//x.org/a;jsessionid=s", "//x.org/a;jsessionid=REDACTED", 1),
+            ("/a;jsessionid=s/http://x.org/b", "/a;jsessionid=REDACTED/http://x.org/b", 1),
             ("b;sid=s#c", "b;sid=REDACTED#c", 1),
             ("?secret=s", "?secret=REDACTED", 1),
             ("http://user:pw@[bad/", "REDACTED@[bad/", 1),

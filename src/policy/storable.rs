@@ -49,8 +49,8 @@ impl Storing<'_> {
         if said { Storable::Yes } else { Storable::Unsaid }
     }
 
-    /// "if the cache is shared: the private response directive is either not present or allows a shared cache to store a
-    /// modified response; if the cache is shared: the Authorization header field is not present in the request or a
+    /// "if the cache is shared: the private response directive is either not present or allows a shared cache to store
+    /// a modified response; if the cache is shared: the Authorization header field is not present in the request or a
     /// response directive is present that explicitly allows shared caching". 3.5: "In this specification, the following
     /// response directives have such an effect: must-revalidate, public, and s-maxage."
     fn is_for_one_user(&self) -> bool {
@@ -61,7 +61,8 @@ impl Storing<'_> {
 }
 
 /// RFC 9110, 15.1: "Responses with status codes that are defined as heuristically cacheable (e.g., 200, 203, 204, 206,
-/// 300, 301, 308, 404, 405, 410, 414, and 501 in this specification) can be reused by a cache with heuristic expiration".
+/// 300, 301, 308, 404, 405, 410, 414, and 501 in this specification) can be reused by a cache with heuristic
+/// expiration".
 pub(crate) fn is_heuristically_cacheable(status: u16) -> bool {
     matches!(status, 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
@@ -73,11 +74,11 @@ fn is_understood(status: u16) -> bool {
 
 /// The headers to store, and to put in the place of stored ones.
 ///
-/// 3.1: "Caches MUST include all received response header fields -- including unrecognized ones -- when storing a response
-/// [with these exceptions:] The Connection header field and fields whose names are listed in it are required by Section
-/// 7.6.1 of [HTTP] to be removed before forwarding the message. [..] Likewise, some fields' semantics require them to be
-/// removed [..]. Header fields that are specific to the proxy that a cache uses when forwarding a request MUST NOT be
-/// stored, unless the cache incorporates the identity of the proxy into the cache key."
+/// 3.1: "Caches MUST include all received response header fields -- including unrecognized ones -- when storing a
+/// response [with these exceptions:] The Connection header field and fields whose names are listed in it are required
+/// by Section 7.6.1 of [HTTP] to be removed before forwarding the message. [..] Likewise, some fields' semantics
+/// require them to be removed [..]. Header fields that are specific to the proxy that a cache uses when forwarding a
+/// request MUST NOT be stored, unless the cache incorporates the identity of the proxy into the cache key."
 pub(crate) fn without_connection(headers: &HeaderMap) -> HeaderMap {
     let mut kept = headers.clone();
     for line in headers.get_all(header::CONNECTION) {

@@ -35,8 +35,8 @@ pub(crate) fn has_condition(request: &HeaderMap) -> bool {
 /// 4.3.1: "When sending such a request, a cache MUST send the relevant entity tags (using If-Match, If-None-Match, or
 /// If-Range) if the entity tags were provided in the stored response(s) being validated; SHOULD send the Last-Modified
 /// value (using If-Modified-Since)". 4.3.2: "When a cache decides to revalidate its own stored responses for a request
-/// that contains an If-None-Match list of entity tags, the cache MAY combine the received list with a list of entity tags
-/// from its own stored set of responses (fresh or stale)".
+/// that contains an If-None-Match list of entity tags, the cache MAY combine the received list with a list of entity
+/// tags from its own stored set of responses (fresh or stale)".
 pub(crate) fn add_conditions(request: &mut HeaderMap, stored: &HeaderMap) {
     if let Some(tag) = stored.get(ETAG).filter(|tag| !matches_any(request, tag)) {
         request.append(IF_NONE_MATCH, tag.clone());
@@ -53,11 +53,12 @@ pub(crate) fn add_conditions(request: &mut HeaderMap, stored: &HeaderMap) {
 /// 4.3.4: "If the new response contains one or more 'strong validators' [..], then each of those strong validators
 /// identifies a selected representation for update. [..] If none of the initial set contains at least one of the same
 /// strong validators, then the cache MUST NOT use the new response to update any stored responses. If the new response
-/// contains no strong validators but does contain one or more 'weak validators', and if those validators correspond to one
-/// of the initial set's stored responses, then the most recent of those matching stored responses is identified for update.
-/// If the new response does not include any form of validator (such as where a client generates an If-Modified-Since
-/// request from a source other than the Last-Modified response header field), and there is only one stored response in the
-/// initial set, and that stored response also lacks a validator, then that stored response is identified for update."
+/// contains no strong validators but does contain one or more 'weak validators', and if those validators correspond to
+/// one of the initial set's stored responses, then the most recent of those matching stored responses is identified for
+/// update. If the new response does not include any form of validator (such as where a client generates an
+/// If-Modified-Since request from a source other than the Last-Modified response header field), and there is only one
+/// stored response in the initial set, and that stored response also lacks a validator, then that stored response is
+/// identified for update."
 ///
 /// Servers leave validators out of a 304; where only this response was asked about it is still about this one.
 pub(crate) fn confirms(stored: &HeaderMap, new: &HeaderMap, asked_by_caller: &HeaderMap) -> bool {
@@ -76,10 +77,10 @@ pub(crate) fn confirms(stored: &HeaderMap, new: &HeaderMap, asked_by_caller: &He
 /// Whether the caller's condition makes a 304 of a stored response that may be used.
 ///
 /// 4.3.2: "When a request contains an If-None-Match header field [..] a stored response is selected [if its] entity tag
-/// matches". RFC 9110, 13.1.3: "A recipient MUST ignore If-Modified-Since if the request contains an If-None-Match header
-/// field"; "if the received field value is not a valid HTTP-date, the field value has more than one member, or if the
-/// request method is neither GET nor HEAD". RFC 9110, 13.2.1: "a server MUST ignore the conditional request header fields
-/// [if the] response without those conditions would be other than a 2xx (Successful) or 412".
+/// matches". RFC 9110, 13.1.3: "A recipient MUST ignore If-Modified-Since if the request contains an If-None-Match
+/// header field"; "if the received field value is not a valid HTTP-date, the field value has more than one member, or
+/// if the request method is neither GET nor HEAD". RFC 9110, 13.2.1: "a server MUST ignore the conditional request
+/// header fields [if the] response without those conditions would be other than a 2xx (Successful) or 412".
 pub(crate) fn is_not_modified(request: &HeaderMap, held: &Held<'_>) -> bool {
     let stored = &held.response.headers;
     if !held.response.status.is_success() {
@@ -98,11 +99,11 @@ pub(crate) fn is_not_modified(request: &HeaderMap, held: &Held<'_>) -> bool {
 
 /// The headers of a 304 that the cache answers itself.
 ///
-/// RFC 9110, 15.4.5: "The server generating a 304 response MUST generate any of the following header fields that would have
-/// been sent in a 200 (OK) response to the same request: Content-Location, Date, `ETag`, and Vary; Cache-Control and Expires.
-/// [..] a sender SHOULD NOT generate representation metadata other than the above listed fields unless said metadata exists
-/// for the purpose of guiding cache updates (e.g., Last-Modified might be useful if the response does not have an `ETag`
-/// field)."
+/// RFC 9110, 15.4.5: "The server generating a 304 response MUST generate any of the following header fields that would
+/// have been sent in a 200 (OK) response to the same request: Content-Location, Date, `ETag`, and Vary; Cache-Control
+/// and Expires. [..] a sender SHOULD NOT generate representation metadata other than the above listed fields unless
+/// said metadata exists for the purpose of guiding cache updates (e.g., Last-Modified might be useful if the response
+/// does not have an `ETag` field)."
 pub(crate) fn not_modified(stored: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for name in [AGE, CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, LAST_MODIFIED, VARY] {
@@ -118,13 +119,13 @@ pub(crate) fn not_modified(stored: &HeaderMap) -> HeaderMap {
 
 /// The headers of a stored response after the origin has sent new ones for it.
 ///
-/// 3.2: "the cache MUST add each header field in the provided response to the stored response, replacing field values that
-/// are already present, with the following exceptions: Header fields excepted from storage in Section 3.1, Header fields
-/// that the cache's stored response depends upon, as described below, Header fields that are automatically processed and
-/// removed by the recipient, as described below, and the Content-Length header field. [..] a browser might decode the
-/// content coding of a response while it is being received, creating a disconnect between the data it has stored and the
-/// response's original metadata. Updating that stored metadata with a different Content-Encoding header field would be
-/// problematic."
+/// 3.2: "the cache MUST add each header field in the provided response to the stored response, replacing field values
+/// that are already present, with the following exceptions: Header fields excepted from storage in Section 3.1, Header
+/// fields that the cache's stored response depends upon, as described below, Header fields that are automatically
+/// processed and removed by the recipient, as described below, and the Content-Length header field. [..] a browser
+/// might decode the content coding of a response while it is being received, creating a disconnect between the data it
+/// has stored and the response's original metadata. Updating that stored metadata with a different Content-Encoding
+/// header field would be problematic."
 ///
 /// `Age` and `Date` are those of one message: the old ones go even if the new one has none.
 pub(crate) fn merged(stored: &HeaderMap, new: &HeaderMap) -> HeaderMap {
@@ -143,9 +144,9 @@ pub(crate) fn merged(stored: &HeaderMap, new: &HeaderMap) -> HeaderMap {
 
 /// Whether an answer to HEAD describes the stored response to GET.
 ///
-/// 4.3.5: "If one or more stored GET responses could have been chosen [..] for each of those stored responses: If the HEAD
-/// response's validators and Content-Length are the same as the stored [ones, it is] updated [..]; if not, [..] the cache
-/// SHOULD consider the stored response to be stale."
+/// 4.3.5: "If one or more stored GET responses could have been chosen [..] for each of those stored responses: If the
+/// HEAD response's validators and Content-Length are the same as the stored [ones, it is] updated [..]; if not, [..]
+/// the cache SHOULD consider the stored response to be stale."
 pub(crate) fn describes(head: &HeaderMap, stored: &HeaderMap) -> bool {
     // What HEAD does not say does not differ.
     [ETAG, LAST_MODIFIED, CONTENT_LENGTH].iter().all(|name| match (head.get(name), stored.get(name)) {

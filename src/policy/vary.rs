@@ -2,6 +2,7 @@
 
 use super::{cache_control::elements, key::digest, redact::REDACTED};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use std::cmp::Reverse;
 
 /// The header fields of the request that a response depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -47,14 +48,14 @@ impl Vary {
 
 /// The variant that a request with these headers gets of a response that varies by these names, sorted ones.
 ///
-/// RFC 9111, 4.1: "The header fields from two requests are defined to match if and only if those in the first request can
-/// be transformed to those in the second request by applying any of: adding or removing whitespace, where allowed in the
-/// header field's syntax; combining multiple header field lines with the same field name [..]; normalizing both header
-/// field values in a way that is known to have identical semantics [..]. If (after any normalization that might take place)
-/// a header field is absent from a request, it can only match another request if it is also absent there."
+/// RFC 9111, 4.1: "The header fields from two requests are defined to match if and only if those in the first request
+/// can be transformed to those in the second request by applying any of: adding or removing whitespace, where allowed
+/// in the header field's syntax; combining multiple header field lines with the same field name [..]; normalizing both
+/// header field values in a way that is known to have identical semantics [..]. If (after any normalization that might
+/// take place) a header field is absent from a request, it can only match another request if it is also absent there."
 ///
-/// Credentials read alike here: they have made the partition. What is redacted and did not make it, as in a `Referer`, is
-/// told apart by what stands for it in [`Asked::telling`](super::key::Asked::telling).
+/// Credentials read alike here: they have made the partition. What is redacted and did not make it, as in a `Referer`,
+/// is told apart by what stands for it in [`Asked::telling`](super::key::Asked::telling).
 pub(crate) fn variant(names: &[HeaderName], request: &HeaderMap) -> [u8; 32] {
     let values: Vec<Option<Vec<u8>>> = names.iter().map(|name| value(name, request)).collect();
     let mut parts: Vec<&[u8]> = vec![b"vary"];
@@ -66,8 +67,8 @@ pub(crate) fn variant(names: &[HeaderName], request: &HeaderMap) -> [u8; 32] {
     digest(&parts)
 }
 
-/// The part that headers have in a key if they were chosen by name: a list counts by its elements, in whatever order and
-/// case.
+/// The part that headers have in a key if they were chosen by name: a list counts by its elements, in whatever order
+/// and case.
 pub(crate) fn matched(names: &[HeaderName], request: &HeaderMap) -> [u8; 32] {
     let mut parts = vec![b"matched".to_vec()];
     for name in names {
@@ -83,7 +84,8 @@ pub(crate) fn matched(names: &[HeaderName], request: &HeaderMap) -> [u8; 32] {
     digest(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 
-/// Whether one of these fields was a credential of the request, so that the variant does not tell one user from another.
+/// Whether one of these fields was a credential of the request, so that the variant does not tell one user from
+/// another.
 pub(crate) fn names_a_credential(names: &[HeaderName], redacted: &HeaderMap) -> bool {
     names.iter().any(|name| redacted.get_all(name).iter().any(|value| value == REDACTED))
 }
@@ -109,8 +111,10 @@ fn value(name: &HeaderName, headers: &HeaderMap) -> Option<Vec<u8>> {
 
 /// What an `Accept-Language` says, in one way of several.
 ///
-/// RFC 9110, 12.5.4: it is the weights that rank languages, and the order in which they stand "cannot be relied upon".
-/// 8.5.1: "All tags are case-insensitive". 12.4.2: `OWS ";" OWS "q=" qvalue`, where "no 'q' parameter" is a weight of 1.
+/// RFC 9110, 12.4.2: `OWS ";" OWS "q=" qvalue`, where "no 'q' parameter" is a weight of 1; 8.5.1: "All tags are
+/// case-insensitive". It is the weights that rank languages, so those of different weights count in any order; those of
+/// the same weight do not, as "some recipients treat the order in which language tags are listed as an indication of
+/// descending priority" (12.5.4).
 fn languages<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut ranges: Vec<Vec<u8>> = lines
         .flat_map(elements)
@@ -124,8 +128,26 @@ fn languages<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
             range
         })
         .collect();
-    ranges.sort();
+    if ranges.iter().all(|range| thousandths(range).is_some()) {
+        ranges.sort_by_key(|range| Reverse(thousandths(range)));
+    }
     ranges.join(&b", "[..])
+}
+
+/// The weight of a range in its normal form, if it is one that RFC 9110, 12.4.2, allows.
+fn thousandths(range: &[u8]) -> Option<u16> {
+    let range = str::from_utf8(range).ok()?;
+    let Some((_, weight)) = range.split_once(";q=") else { return (!range.contains(';')).then_some(1000) };
+    let (whole, fraction) = weight.split_once('.').unwrap_or((weight, ""));
+    if fraction.len() > 3 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let fraction = format!("{fraction:0<3}").parse::<u16>().ok()?;
+    match whole {
+        "0" => Some(fraction),
+        "1" if fraction == 0 => Some(1000),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -176,14 +198,18 @@ mod tests {
     }
 
     #[test]
-    fn languages_match_in_any_order_and_case_with_the_same_weights() {
+    fn languages_match_in_any_case_and_order_as_far_as_weights_rank_them() {
         let names = [header::ACCEPT_LANGUAGE];
         let of = |lines: &[&'static str]| variant(&names, &headers("accept-language", lines));
         for (a, b, same) in [
-            (&["en, de"][..], &["de, en"][..], true),
+            (&["en, de;q=0.5"][..], &["de;q=0.5, en"][..], true),
+            (&["en;q=0.2, de, fr;q=0.25"], &["de, fr;q=0.25, en;q=0.2"], true),
+            (&["en, de"], &["de, en"], false),
+            (&["en;q=0.5, de;q=0.5"], &["de;q=0.5, en;q=0.5"], false),
+            (&["en;q=2, de"], &["de, en;q=2"], false),
             (&["en, de"], &["eN,De"], true),
             (&["en", "de;q=0.5"], &["de ; q=0.5, en;q=1"], true),
-            (&["en, de"], &[", de,, en"], true),
+            (&["en, de"], &[", en,, de"], true),
             (&["en, de"], &["en, de;q=0.5"], false),
             (&["en;q=0.5, de"], &["en, de;q=0.5"], false),
             (&["en"], &["en, de"], false),

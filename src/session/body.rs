@@ -104,8 +104,8 @@ impl Body {
     /// A value as JSON, with `Content-Type: application/json`.
     ///
     /// # Errors
-    /// [`InvalidInput`](ErrorKind::InvalidInput) if the value cannot be written as JSON, such as a map whose keys are no
-    /// texts.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if the value cannot be written as JSON, such as a map whose keys are
+    /// no texts.
     pub fn json(value: impl Serialize) -> Result<Self> {
         let json = serde_json::to_vec(&value)
             .map_err(|error| invalid(format!("the body cannot be written as JSON: {error}")))?;

@@ -156,13 +156,13 @@ impl CachedSessionBuilder {
         self
     }
 
-    /// Bytes that the file may take, with [`Backend::Log`]. No limit unless set; other backends have limits of their own,
-    /// and refuse this one when the session is built.
+    /// Bytes that the file may take, with [`Backend::Log`]. No limit unless set; other backends have limits of their
+    /// own, and refuse this one when the session is built.
     ///
     /// The file stays within this, 16 MiB and one response, by itself: responses that nobody has asked for lately are
-    /// dropped, oldest first, with the redirects that lead to them. A response that alone is longer is handed out and not
-    /// stored. [`CacheStats::evictions`](crate::CacheStats) counts what was dropped. See
-    /// [`max_size` of the log](crate::log::Options::max_size) for when that happens and what several processes see.
+    /// dropped, oldest first, with the redirects that lead to them. A response that alone is longer is handed out and
+    /// not stored. [`CacheStats::evictions`](crate::CacheStats) counts what was dropped. See [`max_size` of the
+    /// log](crate::log::Options::max_size) for when that happens and what several processes see.
     ///
     /// ```
     /// use larder::CachedSession;
@@ -223,13 +223,13 @@ impl CachedSessionBuilder {
         self
     }
 
-    /// Whether content codings are undone: gzip and deflate (the zlib format and the bare one) with the feature `gzip`, br
-    /// with `brotli`, zstd with `zstd`, up to five one upon the other; yes unless set. With `false` bodies are stored and
-    /// handed out as they came over the wire.
+    /// Whether content codings are undone: gzip and deflate (the zlib format and the bare one) with the feature `gzip`,
+    /// br with `brotli`, zstd with `zstd`, up to five one upon the other; yes unless set. With `false` bodies are
+    /// stored and handed out as they came over the wire.
     ///
-    /// `Accept-Encoding` says what is built in, unless the caller gives that header. A body in a coding that is not known
-    /// is handed out, and stored, as it is from there on. It is an error if a body is not what its coding says, if it is
-    /// cut short, and if it unpacks to more than both 64 MiB and 200 times its size.
+    /// `Accept-Encoding` says what is built in, unless the caller gives that header. A body in a coding that is not
+    /// known is handed out, and stored, as it is from there on. It is an error if a body is not what its coding says,
+    /// if it is cut short, and if it unpacks to more than both 64 MiB and 200 times its size.
     pub fn decode(mut self, decode: bool) -> Self {
         self.settings.decode = decode;
         self
@@ -254,8 +254,8 @@ impl CachedSessionBuilder {
         &mut self.settings.delivery
     }
 
-    /// Names by hand who the responses are for, instead of telling by the credentials of each request: for tokens
-    /// that change while their owner stays the same. The name is stored as a salted hash only. Headers that are named in
+    /// Names by hand who the responses are for, instead of telling by the credentials of each request: for tokens that
+    /// change while their owner stays the same. The name is stored as a salted hash only. Headers that are named in
     /// [`match_headers`](Self::match_headers) tell requests apart all the same.
     pub fn partition(mut self, name: impl Into<String>) -> Self {
         self.settings.partition_by = PartitionBy::Name(name.into());
@@ -292,9 +292,9 @@ impl CachedSessionBuilder {
     /// not stored.
     ///
     /// Hooks run in the order in which they were added, each with what the one before gave back; those of the request
-    /// come after those of the session. They see one answer for each `send()`, after redirects. Of a stream they see the
-    /// answer without its body, before that is read; if they give back another answer, its body takes the place of the
-    /// one that came, which is then not stored.
+    /// come after those of the session. They see one answer for each `send()`, after redirects. Of a stream they see
+    /// the answer without its body, before that is read; if they give back another answer, its body takes the place of
+    /// the one that came, which is then not stored.
     ///
     /// ```
     /// # use larder::{Backend, CachedSession};
@@ -324,12 +324,18 @@ impl CachedSessionBuilder {
 
     /// Whether identical requests that are made at the same time, from several threads, are sent once; yes unless set.
     ///
-    /// The first one is sent. The others wait, and are answered with what it stored; if it fails or its answer may not be
-    /// stored, they are all sent at once. Requests are identical if they have the same key and the same partition, and as
-    /// soon as an answer has said by which headers it varies, the same variant: of those that have waited for an answer that
-    /// is for others one is sent for each variant. Those that are made while the body of a [stream](super::RequestBuilder::send_stream) is being read are answered with the
-    /// same body, each at its own pace, if all of their headers are the same too and less than 4 MiB of it was read or
-    /// somebody follows already; else they are sent. What is shared and larger than that goes through a temporary file.
+    /// The first one is sent. The others wait, and are answered with what it stored; if it fails or its answer may not
+    /// be stored, they are all sent at once.
+    ///
+    /// Requests are identical if they have the same key and the same partition. Once an answer has said by which
+    /// headers it varies, they must have the same variant too: of those that have waited for an answer that is for
+    /// others, one is sent for each variant. If the answers to these name other headers again, all that still wait are
+    /// sent.
+    ///
+    /// Those that are made while the body of a [stream](super::RequestBuilder::send_stream) is being read are answered
+    /// with the same body, each at its own pace, if all of their headers are the same too and less than 4 MiB of it was
+    /// read or somebody follows already; else they are sent. What is shared and larger than that goes through a
+    /// temporary file.
     ///
     /// A wait ends with the time-out of whoever waits: with the total an error, with those to connect and between two
     /// reads the request is sent after all.
@@ -364,8 +370,8 @@ impl CachedSessionBuilder {
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for a setting that cannot be; what opening the file meets:
     /// [`NotALarder`](crate::ErrorKind::NotALarder), [`NewerFormat`](crate::ErrorKind::NewerFormat),
     /// [`Busy`](crate::ErrorKind::Busy), [`ReadOnly`](crate::ErrorKind::ReadOnly), [`Io`](crate::ErrorKind::Io);
-    /// [`NotBuiltIn`](crate::ErrorKind::NotBuiltIn) for a backend or a setting whose feature is missing. A server is not asked
-    /// before the first request.
+    /// [`NotBuiltIn`](crate::ErrorKind::NotBuiltIn) for a backend or a setting whose feature is missing. A server is
+    /// not asked before the first request.
     pub fn build(mut self) -> Result<CachedSession> {
         if let Some(error) = self.error.take() {
             return Err(error);

@@ -258,8 +258,8 @@ impl Cache {
         self.plan().is_there(self.resolve(key.as_ref()))
     }
 
-    /// Whether there is a response to this URL, expired or not, whatever the method and the body of the request, whoever
-    /// asked.
+    /// Whether there is a response to this URL, expired or not, whatever the method and the body of the request,
+    /// whoever asked.
     ///
     /// # Errors
     /// [`InvalidInput`](ErrorKind::InvalidInput) if it is not a URL, and whatever keeps the store from answering.
@@ -365,8 +365,8 @@ impl Cache {
         self.change(|plan| if plan.is_there(to)? { plan.put_hops(hops, to, marks) } else { Ok(()) })
     }
 
-    /// Replaces the head of a stored response by that of `response`, which its origin has confirmed; the body stays where
-    /// it is. If somebody has changed the entry meanwhile, that counts, and nothing happens.
+    /// Replaces the head of a stored response by that of `response`, which its origin has confirmed; the body stays
+    /// where it is. If somebody has changed the entry meanwhile, that counts, and nothing happens.
     pub(crate) fn confirm(&self, part: &Part, response: &StoredResponse, marks: &Marks) -> Result<()> {
         let head = encode_response(response)?;
         match self.store().update_head(part.key.as_bytes(), part.version, head, plan::times(response)) {
@@ -379,8 +379,8 @@ impl Cache {
         }
     }
 
-    /// Makes everything stored for these URLs invalid, whoever asked, whatever the method, body and variant, and what is
-    /// being fetched for them now.
+    /// Makes everything stored for these URLs invalid, whoever asked, whatever the method, body and variant, and what
+    /// is being fetched for them now.
     pub(crate) fn invalidate(&self, urls: &[Url]) -> Result<()> {
         let asked: Vec<_> = urls.iter().map(|url| self.get_of_parsed(url)).collect::<Result<_>>()?;
         // What others store is not listed, so that a mark on the list would not count for it.
@@ -399,9 +399,9 @@ impl Cache {
         Ok((root, mark))
     }
 
-    /// Deletes a response that is of no use any more, unless it has been written since: its body turned out to be unreadable,
-    /// or its origin has taken back that it may be stored. If it cannot be
-    /// deleted, this handle and its clones remember it.
+    /// Deletes a response that is of no use any more, unless it has been written since: its body turned out to be
+    /// unreadable, or its origin has taken back that it may be stored. If it cannot be deleted, this handle and its
+    /// clones remember it.
     pub(crate) fn condemn(&self, key: Key, version: Version) -> Result<()> {
         const REMEMBERED_MAX: usize = 1024;
         let deleted = self.change(|plan| plan.delete_version(key, version));

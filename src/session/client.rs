@@ -196,8 +196,8 @@ impl Transport for UreqTransport {
     }
 }
 
-/// The settings of the agents of a session: everything that ureq would do on its own account is off. Each header that it
-/// would add stands in the request, so that what is shown and stored as "sent" was sent.
+/// The settings of the agents of a session: everything that ureq would do on its own account is off. Each header that
+/// it would add stands in the request, so that what is shown and stored as "sent" was sent.
 #[cfg_attr(not(feature = "tls"), expect(clippy::unnecessary_wraps, reason = "certificates may not be readable"))]
 fn with_tls(user: Option<&ureq::config::Config>, setup: &Setup) -> Result<ureq::config::Config> {
     let mut config = ureq::config::Config::builder()

@@ -1,7 +1,7 @@
 //! The content codings that are built in, each as a reader over another one.
 //!
-//! A reader here may lose its place when the one below fails, and say that the body has ended; whoever hands the body out
-//! reads no further then. An empty body is empty whatever its headers say: HEAD and 204 have none.
+//! A reader here may lose its place when the one below fails, and say that the body has ended; whoever hands the body
+//! out reads no further then. An empty body is empty whatever its headers say: HEAD and 204 have none.
 
 use std::io::Read;
 #[cfg(any(feature = "gzip", feature = "zstd"))]

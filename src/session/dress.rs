@@ -144,8 +144,8 @@ impl Course<'_> {
         }
     }
 
-    /// Has headers tell requests apart whose values are redacted and make no partition: links, and those that the caller
-    /// has chosen; and makes the chosen ones part of the key. `false` keeps the cache out of it.
+    /// Has headers tell requests apart whose values are redacted and make no partition: links, and those that the
+    /// caller has chosen; and makes the chosen ones part of the key. `false` keeps the cache out of it.
     pub(super) fn tell_apart(&self, hop: &mut Hop<'_>) -> Result<bool> {
         let chosen = &self.settings.match_headers[..];
         // Else the credentials have made the partition.

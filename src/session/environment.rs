@@ -1,5 +1,5 @@
-//! What the environment says about networks (proxies, certificates, passwords), and what the user's settings of ureq do.
-//! Both are read once, when a session is built.
+//! What the environment says about networks (proxies, certificates, passwords), and what the user's settings of ureq
+//! do. Both are read once, when a session is built.
 
 use std::{env, fmt, path::PathBuf, sync::Arc};
 
@@ -94,11 +94,11 @@ impl CachedSessionBuilder {
     /// The settings of the built-in client: connections, time-outs, TLS, sizes, middleware, those of an existing
     /// `ureq::Agent` by `agent.config().clone()`.
     ///
-    /// Some have to be as the session needs them, whatever is set: redirects, statuses as errors, the history of URLs and
-    /// methods that are not standard are left to the session. `user_agent`, `accept` and `accept_encoding` become
-    /// headers of the session. A proxy is used where no other is named; ureq asks it for tunnels, for `http://` too, and
-    /// one that ureq has read from the environment is not used, as the session reads it itself. `tls_config` counts where
-    /// [`verify`](Self::verify) is on and there is no [`client_cert`](Self::client_cert), and then instead of the
+    /// Some have to be as the session needs them, whatever is set: redirects, statuses as errors, the history of URLs
+    /// and methods that are not standard are left to the session. `user_agent`, `accept` and `accept_encoding` become
+    /// headers of the session. A proxy is used where no other is named; ureq asks it for tunnels, for `http://` too,
+    /// and one that ureq has read from the environment is not used, as the session reads it itself. `tls_config` counts
+    /// where [`verify`](Self::verify) is on and there is no [`client_cert`](Self::client_cert), and then instead of the
     /// certificates of the environment; where it does not count, neither does `middleware`. Time-outs of session and
     /// request go before its own, and `timeout_global` is for each hop.
     ///

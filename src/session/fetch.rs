@@ -276,8 +276,8 @@ impl Course<'_> {
         Ok(Step::Done(Box::new(response), None))
     }
 
-    /// What varies by something that neither the key nor the partition tells apart is not stored: by a credential, where
-    /// everybody shares what is stored, or by a header that is ignored.
+    /// What varies by something that neither the key nor the partition tells apart is not stored: by a credential,
+    /// where everybody shares what is stored, or by a header that is ignored.
     fn unless_for_one(&self, hop: &Hop<'_>, facts: &Facts, keep: Keep) -> Keep {
         let (names, headers) = (facts.vary.names(), &hop.asked.headers);
         let shares =

@@ -2,9 +2,12 @@
 //! along.
 //!
 //! What is the same is said by the key, partition and variant included, as far as they are known: requests for a URL of
-//! which nothing is stored are under way as one, and those that the answer turns out not to be for as one for each variant.
-//! Nobody who leads waits for another, so that no circle can
-//! come about; and a wait ends whatever becomes of the leader, as its [`Lead`] is dropped in the end.
+//! which nothing is stored are under way as one, and those that the answer turns out not to be for as one for each
+//! variant. Under the keys of requests-cache a variant has a key that nobody knows before it is stored, so that there a
+//! stream is joined by its URL alone.
+//!
+//! Nobody who leads waits for another, so that no circle can come about; and a wait ends whatever becomes of the
+//! leader, as its [`Lead`] is dropped in the end.
 
 use std::{
     cell::Cell,

@@ -1,5 +1,5 @@
-//! The two things that ureq's connections lack: requests in absolute form, as HTTP proxies take them for http, and a TLS
-//! configuration that is made once for each agent.
+//! The two things that ureq's connections lack: requests in absolute form, as HTTP proxies take them for http, and a
+//! TLS configuration that is made once for each agent.
 
 use ureq::{
     Error,
@@ -33,8 +33,8 @@ impl Connector for Plain {
 
 /// Connects to a proxy that is asked for whole URLs.
 ///
-/// ureq writes the path of the URL behind the method. The URL that is asked of it here is that of the proxy, and its path
-/// is `/` and the URL that is meant; all that is left to do is to leave that `/` out.
+/// ureq writes the path of the URL behind the method. The URL that is asked of it here is that of the proxy, and its
+/// path is `/` and the URL that is meant; all that is left to do is to leave that `/` out.
 #[derive(Debug, Default)]
 pub(super) struct Forward(Plain);
 

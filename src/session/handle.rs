@@ -136,8 +136,8 @@ impl CachedSession {
         self.request(Method::OPTIONS, url)
     }
 
-    /// A request of any method, given as text or as a [`Method`](http::Method), which is sent in upper case. What is wrong with method or URL is reported by
-    /// [`send`](RequestBuilder::send).
+    /// A request of any method, given as text or as a [`Method`](http::Method), which is sent in upper case. What is
+    /// wrong with method or URL is reported by [`send`](RequestBuilder::send).
     pub fn request(&self, method: impl AsRef<str>, url: impl AsRef<str>) -> RequestBuilder {
         let method = Method::try_from(method.as_ref().to_ascii_uppercase().as_str()).ok();
         RequestBuilder::new(self.clone(), method, url.as_ref())

@@ -105,8 +105,8 @@ impl CachedSessionBuilder {
         self
     }
 
-    /// Keeps the cookies that answers set, those of redirects too, and sends them back as RFC 6265 says. Off unless set.
-    /// Needs the feature `cookies`.
+    /// Keeps the cookies that answers set, those of redirects too, and sends them back as RFC 6265 says. Off unless
+    /// set. Needs the feature `cookies`.
     ///
     /// A hit leaves them alone in [`Mode::Cache`](crate::Mode::Cache), and sets them again in the replay modes. As
     /// cookies are credentials, they make a partition of the cache: a request with another cookie than before gets an

@@ -12,8 +12,8 @@ use crate::{Error, ErrorKind, Result, policy::redact};
 ///
 /// The keys are those of Python's requests, the most specific one decides: `http://host` or `https://host`, `http` or
 /// `https`, `all://host`, `all`. The values are URLs of the schemes `http`, `https`, `socks4`, `socks4a`, `socks5`
-/// (names are resolved here) and `socks5h` (names are resolved by the proxy), with credentials if need be; without
-/// a scheme it is `http`; an empty one is no proxy. The SOCKS ones need the feature `socks`. What no key matches goes by
+/// (names are resolved here) and `socks5h` (names are resolved by the proxy), with credentials if need be; without a
+/// scheme it is `http`; an empty one is no proxy. The SOCKS ones need the feature `socks`. What no key matches goes by
 /// the proxies of the session, then by those of the environment (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`,
 /// in lower or upper case), unless [`trust_env(false)`](super::CachedSessionBuilder::trust_env) leaves them alone.
 ///
@@ -27,11 +27,9 @@ use crate::{Error, ErrorKind, Result, policy::redact};
 /// use larder::{Backend, CachedSession, Proxies};
 ///
 /// # fn main() -> larder::Result<()> {
-/// let session = CachedSession::builder("cache")
-///     .backend(Backend::Memory)
-///     .proxies([("http", "http://proxy.example:3128"), ("https://api.example.com", "http://user:pw@other.example:80")])
-///     .build()?;
-/// let direct = Proxies::all(""); // nothing goes by a proxy, not even by one of the environment
+/// let session = CachedSession::builder("cache") .backend(Backend::Memory) .proxies([("http",
+/// "http://proxy.example:3128"), ("https://api.example.com", "http://user:pw@other.example:80")]) .build()?; let direct
+/// = Proxies::all(""); // nothing goes by a proxy, not even by one of the environment
 /// # Ok(())
 /// # }
 /// ```

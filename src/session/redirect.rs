@@ -47,8 +47,9 @@ const BODY_HEADERS: [HeaderName; 6] =
 /// The request that a redirect asks for.
 ///
 /// Method and body as RFC 9110, 15.4 allows and browsers do: 303 makes everything but HEAD a GET, 302 likewise, 301
-/// only POST; 307 and 308 repeat method and body. Headers with credentials that the caller gave for one origin, API keys
-/// too, are not taken to another, and neither is a `Host`. The fragment is carried over unless the target has its own.
+/// only POST; 307 and 308 repeat method and body. Headers with credentials that the caller gave for one origin, API
+/// keys too, are not taken to another, and neither is a `Host`. The fragment is carried over unless the target has its
+/// own.
 pub(super) fn next(request: &Request, status: u16, location: &HeaderValue) -> Result<Request> {
     let url = target(&request.url, location)?;
     let mut next = Request { url, ..request.clone() };

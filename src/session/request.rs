@@ -247,8 +247,8 @@ impl RequestBuilder {
         self
     }
 
-    /// Asks the origin even if an answer is stored. If that has a validator (`ETag`, `Last-Modified`), the origin is asked
-    /// whether it still holds, and a 304 makes it the answer; else what comes replaces what is stored.
+    /// Asks the origin even if an answer is stored. If that has a validator (`ETag`, `Last-Modified`), the origin is
+    /// asked whether it still holds, and a 304 makes it the answer; else what comes replaces what is stored.
     pub fn refresh(mut self) -> Self {
         self.options.refresh = Refresh::Validate;
         self
@@ -297,8 +297,8 @@ impl RequestBuilder {
 
     /// Sends the request, or answers it from the cache, up to the head of the answer; the body is then read in pieces.
     ///
-    /// A miss is stored when its body has been read to the end, see [`ResponseStream`]. A filter is asked, and hooks are
-    /// called, before the body has come: they see an answer without one.
+    /// A miss is stored when its body has been read to the end, see [`ResponseStream`]. A filter is asked, and hooks
+    /// are called, before the body has come: they see an answer without one.
     ///
     /// # Errors
     /// As [`send`](Self::send), but for what concerns the body: that is an error of reading it.
@@ -388,8 +388,8 @@ fn shown(url: &str) -> String {
     redact::url(url, &mut redact::Credentials::default())
 }
 
-/// Adds what every request carries unless it says otherwise, so that nothing is sent that is not shown, to a request that
-/// has the headers of one that says nothing.
+/// Adds what every request carries unless it says otherwise, so that nothing is sent that is not shown, to a request
+/// that has the headers of one that says nothing.
 fn complete(
     mut request: Request,
     mut headers: HeaderMap,

@@ -153,9 +153,9 @@ impl Response {
     ///
     /// # Errors
     ///
-    /// [`Decode`](ErrorKind::Decode) if the body is no JSON or not what `T` expects. It says where: line, column, and what
-    /// the body looks like there; of that, text in quotes and words of more than five letters are left out, as they may be
-    /// credentials.
+    /// [`Decode`](ErrorKind::Decode) if the body is no JSON or not what `T` expects. It says where: line, column, and
+    /// what the body looks like there; of that, text in quotes and words of more than five letters are left out, as
+    /// they may be credentials.
     ///
     /// ```
     /// # use larder::{Backend, CachedSession};
@@ -266,9 +266,9 @@ impl Response {
         self.cache_status
     }
 
-    /// The same with what else there is to say, as a `Cache-Status` header would (RFC 9211): how long the answer is still
-    /// fresh, or since when it is not (`ttl`, in seconds), the status that the origin answered with, and whether and under
-    /// which key it is stored.
+    /// The same with what else there is to say, as a `Cache-Status` header would (RFC 9211): how long the answer is
+    /// still fresh, or since when it is not (`ttl`, in seconds), the status that the origin answered with, and whether
+    /// and under which key it is stored.
     ///
     /// ```
     /// # use larder::{Backend, CachedSession};

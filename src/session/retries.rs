@@ -12,9 +12,9 @@ use crate::{Error, ErrorKind};
 /// When a request is sent again, how often and after how long. Made from a number as well.
 ///
 /// A request is sent again if no answer came (the connection could not be made, broke or took too long), or if the
-/// status is one of [`statuses`](Self::statuses). Only methods that may be repeated are (GET, HEAD, OPTIONS, TRACE, PUT,
-/// DELETE), unless [`any_method`](Self::any_method) says so, and no body that came from a reader. When all is in vain,
-/// the last answer or error is the one that counts.
+/// status is one of [`statuses`](Self::statuses). Only methods that may be repeated are (GET, HEAD, OPTIONS, TRACE,
+/// PUT, DELETE), unless [`any_method`](Self::any_method) says so, and no body that came from a reader. When all is in
+/// vain, the last answer or error is the one that counts.
 ///
 /// The wait before the n-th retry is `backoff` times 2 to the power of n - 1, or what `Retry-After` asks for if that is
 /// longer, at most [`wait_max`](Self::wait_max). No wait goes beyond the total time-out of the request: then it is not

@@ -10,9 +10,9 @@ use crate::policy::freshness::Held;
 /// asks for them, as most callers want the body alone.
 ///
 /// RFC 9111, 5.1: "When a stored response is used to satisfy a request without validation, a cache MUST generate an Age
-/// header field, replacing any present in the response with a value equal to the stored response's `current_age`". 5.2.2.4:
-/// a response with `no-cache="..."` is used "if and only if the listed header fields are excluded from the subsequent
-/// response or the subsequent response has been successfully revalidated with the origin server".
+/// header field, replacing any present in the response with a value equal to the stored response's `current_age`".
+/// 5.2.2.4: a response with `no-cache="..."` is used "if and only if the listed header fields are excluded from the
+/// subsequent response or the subsequent response has been successfully revalidated with the origin server".
 #[derive(Clone)]
 pub(super) struct Reused {
     age_seconds: u64,

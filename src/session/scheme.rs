@@ -61,19 +61,19 @@ pub enum KeyScheme {
     /// share one by accident, or by an attacker's design. Use it for caches that Python shares, and for no others.
     ///
     /// [`match_headers`](crate::CachedSessionBuilder::match_headers) and
-    /// [`ignored_parameters`](crate::CachedSessionBuilder::ignored_parameters) are part of them: give both sides the same
-    /// names. Without any, the names that Python ignores by default are ignored. A header that is ignored tells nobody apart:
-    /// to match one while answers are shared across credentials is an error of `build()`.
+    /// [`ignored_parameters`](crate::CachedSessionBuilder::ignored_parameters) are part of them: give both sides the
+    /// same names. Without any, the names that Python ignores by default are ignored. A header that is ignored tells
+    /// nobody apart: to match one while answers are shared across credentials is an error of `build()`.
     ///
     /// What does not match between the two:
     /// * `match_headers=True` in Python, since the headers that each sends by itself differ. The same list of names on
     ///   both sides matches, if the values do.
     /// * A response whose `Vary` names a header that each sends its own value of, such as `User-Agent`, or
-    ///   `Accept-Encoding` where one of them undoes more codings: the value is compared with that of the stored request.
-    ///   With the same values both find all variants: the one that was stored first under the key of the request, the
-    ///   others under keys into which the headers go that `Vary` names. Of those, what Python stored is not found by URL
-    ///   once the first one is gone. One that varies by a header that is ignored, or by cookies, is a miss for both;
-    ///   one that varies by a `Referer` with a credential in it is a miss here.
+    ///   `Accept-Encoding` where one of them undoes more codings: the value is compared with that of the stored
+    ///   request. With the same values both find all variants: the one that was stored first under the key of the
+    ///   request, the others under keys into which the headers go that `Vary` names. Of those, what Python stored is
+    ///   not found by URL once the first one is gone. One that varies by a header that is ignored, or by cookies, is a
+    ///   miss for both; one that varies by a `Referer` with a credential in it is a miss here.
     /// * A URL with a user and a password in it: they are part of the key there, and a header here.
     /// * A URL with a `%` that begins no escape beside escapes that were typed as such (`?a=100%&b=%C3%A9`): Python
     ///   escapes each `%` of it again, and which were typed is only guessed here.

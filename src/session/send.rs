@@ -172,7 +172,8 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// The same, or `None` if an identical request has ended meanwhile. `joined` are the flights that it has waited for.
+    /// The same, or `None` if an identical request has ended meanwhile. `joined` are the flights that it has taken part
+    /// in.
     fn try_step(&mut self, request: &Request, joined: &mut Vec<Key>) -> Result<Option<Step>> {
         let landed = self.session.flights().landed();
         let bare = request;

@@ -215,9 +215,9 @@ impl Course<'_> {
         Stored { session: self.session.clone(), key: part.key, version: part.body_version() }
     }
 
-    /// RFC 9111, 5.2.1.7: "The only-if-cached request directive indicates that the client only wishes to obtain a stored
-    /// response. Caches that honor this request directive SHOULD, upon receiving it, respond with either a stored response
-    /// consistent with the other constraints of the request or a 504 (Gateway Timeout) status code."
+    /// RFC 9111, 5.2.1.7: "The only-if-cached request directive indicates that the client only wishes to obtain a
+    /// stored response. Caches that honor this request directive SHOULD, upon receiving it, respond with either a
+    /// stored response consistent with the other constraints of the request or a 504 (Gateway Timeout) status code."
     pub(super) fn gateway_timeout(&self, hop: &Hop<'_>) -> Step {
         let now = self.session.cache().now();
         let status = StatusCode::GATEWAY_TIMEOUT;

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::HeaderName;
+
 use super::{
     CacheStatus, Response, ResponseStream,
     cache::Chain,
@@ -15,8 +17,6 @@ use super::{
     spool::{Spool, SpoolReader},
     transport::timed_out,
 };
-use http::HeaderName;
-
 use crate::{
     Result,
     entry::Key,
@@ -80,8 +80,8 @@ impl Leads {
 }
 
 impl Course<'_> {
-    /// Under which key others may wait for this request; `None` if it is sent whatever others do. `stored` is what is stale,
-    /// else `names` are the headers that tell it from what is stored.
+    /// Under which key others may wait for this request; `None` if it is sent whatever others do. `stored` is what is
+    /// stale, else `names` are the headers that tell it from what is stored.
     pub(super) fn flight_of(
         &self,
         hop: &Hop<'_>,
@@ -103,9 +103,10 @@ impl Course<'_> {
         })
     }
 
-    /// Waits for an identical request that is under way, or leads. `landed` is how many had ended before the look-up, and
-    /// `joined` are the flights that this hop has taken part in: whoever has waited for one looks again, and does not wait
-    /// for the same twice.
+    /// Waits for an identical request that is under way, or leads. `landed` is how many had ended before the look-up,
+    /// and
+    /// `joined` are the flights that this hop has taken part in: whoever has waited for one looks again, and does not
+    /// wait for the same twice.
     pub(super) fn share(&mut self, hop: &Hop<'_>, mut key: Key, landed: u64, joined: &mut Vec<Key>) -> Result<Shared> {
         loop {
             if joined.contains(&key) || joined.len() == FLIGHTS_MAX {
@@ -154,8 +155,11 @@ impl Course<'_> {
         source: impl FnOnce(Option<Lead>) -> Source,
     ) -> SpoolReader {
         let Some((mut lead, request)) = self.leads.take_asked() else { return Spool::reader(source(None)) };
-        // As soon as another variant is stored, requests for this one look for it by its variant.
-        if let Some(variant) = varies(Vary::of(response.headers()).names(), hop) {
+        // As soon as another variant is stored, requests for this one look for it by its variant. Behind a redirect that
+        // is the variant of another URL, and what was asked is not what they ask.
+        if self.history.is_empty()
+            && let Some(variant) = varies(Vary::of(response.headers()).names(), hop)
+        {
             lead.lead_also(of_variant(hop, Some(variant)));
         }
         let flight = lead.flight();
@@ -178,8 +182,8 @@ impl Course<'_> {
         Instant::now().checked_add(read.saturating_add(self.timeout.connect.unwrap_or(Duration::ZERO)))
     }
 
-    /// The answer whose body is being read for another. Not if anything in the two requests differs: what the key leaves
-    /// out may still choose among variants.
+    /// The answer whose body is being read for another. Not if anything in the two requests differs: what the key
+    /// leaves out may still choose among variants.
     fn read_along(&mut self, hop: &Hop<'_>, stream: &Stream) -> Shared {
         let (own, other) = (hop.request, &stream.request);
         let identical = own.method == other.method

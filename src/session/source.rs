@@ -153,8 +153,8 @@ impl Source {
         drop(lead);
     }
 
-    /// The body has broken off. One that was stored is deleted, so that the next request fetches it again; offline there
-    /// is nothing better than what is stored.
+    /// The body has broken off. One that was stored is deleted, so that the next request fetches it again; offline
+    /// there is nothing better than what is stored.
     fn give_up(&mut self, error: &io::Error) {
         self.saving = None;
         let Some(Stored { session, key, version }) = self.stored.take() else { return };

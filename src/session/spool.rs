@@ -2,8 +2,8 @@
 //! what comes next.
 //!
 //! Nobody waits for a slower reader, and nobody depends on the one that asked first: if that goes away, the others read
-//! on. What was fetched is kept in memory while others may still join, and in a file without a name once it is more than
-//! that and there are some.
+//! on. What was fetched is kept in memory while others may still join, and in a file without a name once it is more
+//! than that and there are some.
 
 use std::{
     fs::{File, OpenOptions},

@@ -202,8 +202,8 @@ impl ResponseStream {
     /// Writes what is left of the body to a file, given by its path, or to `&mut` anything that can be written to.
     /// Gives the number of bytes.
     ///
-    /// A file gets its name when all of it is there: one that is there already is replaced whole or stays as it is, with
-    /// the mode that new files have. It is not synced to the disk.
+    /// A file gets its name when all of it is there: one that is there already is replaced whole or stays as it is,
+    /// with the mode that new files have. It is not synced to the disk.
     ///
     /// # Errors
     ///

@@ -41,8 +41,8 @@ use crate::{Error, Result};
 #[non_exhaustive]
 pub enum Verify {
     /// By the roots that are built in (those of Mozilla), or by those that the environment names: the first of
-    /// `REQUESTS_CA_BUNDLE`, `CURL_CA_BUNDLE`, `SSL_CERT_FILE` and `SSL_CERT_DIR` that is set when the session is built.
-    /// The default.
+    /// `REQUESTS_CA_BUNDLE`, `CURL_CA_BUNDLE`, `SSL_CERT_FILE` and `SSL_CERT_DIR` that is set when the session is
+    /// built. The default.
     #[default]
     On,
     /// Not at all: anyone on the way can read and change everything. Each such request is a warning of the feature
@@ -92,8 +92,8 @@ impl From<String> for Verify {
 /// A client certificate and its private key, in PEM, unencrypted.
 ///
 /// Made from the path of one file that holds both, or from a pair of paths: the certificate (with those that lead from
-/// it to the root, if any) and the key. The files are read when they are first used; what is wrong with them is an error
-/// of `send()`.
+/// it to the root, if any) and the key. The files are read when they are first used; what is wrong with them is an
+/// error of `send()`.
 ///
 /// ```no_run
 /// # use larder::CachedSession;
@@ -130,7 +130,8 @@ impl ClientCert {
         Self::of(Source::Pem(pem.into()))
     }
 
-    /// What stands for it among the credentials: the certificate, which names its owner; if it cannot be read, its path.
+    /// What stands for it among the credentials: the certificate, which names its owner; if it cannot be read, its
+    /// path.
     pub(super) fn credential(&self) -> Bytes {
         let read = || match &self.0.source {
             Source::Pem(pem) => pem.clone().into(),

@@ -1,7 +1,7 @@
 //! What a session tells those who listen with `tracing`; without that feature, nothing.
 //!
-//! Events have the target `larder`. URLs are redacted, and nothing else of a request or answer is told that could hold a
-//! credential.
+//! Events have the target `larder`. URLs are redacted, and nothing else of a request or answer is told that could hold
+//! a credential.
 
 #[cfg(feature = "tracing")]
 use super::Request;

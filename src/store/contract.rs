@@ -1,6 +1,7 @@
 //! The laws of [`Store`] as tests that any store can run: one function each, which panics if the law does not hold.
 //!
-//! [`store_contract!`](crate::store_contract) makes one test of each. Each law wants a store of its own, which is empty.
+//! [`store_contract!`](crate::store_contract) makes one test of each. Each law wants a store of its own, which is
+//! empty.
 //!
 //! ```
 //! use larder::store::{MemoryStore, Store};

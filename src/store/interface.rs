@@ -41,9 +41,10 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// Begins several reads that belong together, such as those for one request.
     ///
-    /// They see at least what was acknowledged before this call; so a store that has to look whether others have written
-    /// looks once for all of them. `ahead` are keys whose entries will probably be read, for a store that can read them
-    /// together; another need not ask for them. What is stored meanwhile may be seen by some of the reads and not by others.
+    /// They see at least what was acknowledged before this call; so a store that has to look whether others have
+    /// written looks once for all of them. `ahead` are keys whose entries will probably be read, for a store that can
+    /// read them together; another need not ask for them. What is stored meanwhile may be seen by some of the reads and
+    /// not by others.
     ///
     /// The store is free for other calls as long as the reads are there: they hold no lock.
     ///
@@ -91,9 +92,9 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// Begins a body that comes piece by piece.
     ///
-    /// The default keeps it in memory, where [`Staged::as_bytes`] has it. Such a body comes to [`commit`](Store::commit)
-    /// as a [`Put`](Write::Put): only a store that overrides this sees a [`PutStaged`](Write::PutStaged), which
-    /// [`Write::put_staged`] makes of any other.
+    /// The default keeps it in memory, where [`Staged::as_bytes`] has it. Such a body comes to
+    /// [`commit`](Store::commit) as a [`Put`](Write::Put): only a store that overrides this sees a
+    /// [`PutStaged`](Write::PutStaged), which [`Write::put_staged`] makes of any other.
     ///
     /// # Errors
     /// As [`commit`](Store::commit).
@@ -107,8 +108,8 @@ pub trait Store: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Opens the body of the value under a key, to be read piece by piece, if the value is still of this version; `None`
-    /// if it has been written or deleted since, or cannot be read. Aliases are not followed.
+    /// Opens the body of the value under a key, to be read piece by piece, if the value is still of this version;
+    /// `None` if it has been written or deleted since, or cannot be read. Aliases are not followed.
     ///
     /// All of it is read from that version, whatever is written while it is read.
     ///

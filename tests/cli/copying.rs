@@ -1,8 +1,8 @@
 //! `larder copy`.
 
 use crate::{Place, urls};
-use larder::Cache;
-use std::fs;
+use larder::{Cache, StoredRequest, StoredResponse};
+use std::{fs, process::Stdio, time::SystemTime};
 
 #[test]
 fn a_copy_goes_there_and_back_between_stores() {
@@ -29,6 +29,39 @@ fn a_copy_that_was_interrupted_goes_on() {
     let again = &place.json(&["copy", "c.larder", "to.larder"])[0];
     assert_eq!((&again["copied"], &again["unchanged"]), (&1.into(), &2.into()));
     assert!(to.contains("http://example.org/old").unwrap(), "what the target alone has stays");
+}
+
+/// Killed at the first byte, in the middle and near the end: what is there is whole, and the next copy brings the rest.
+#[test]
+fn a_copy_that_was_killed_goes_on() {
+    const PAGES: usize = 400;
+    let place = Place::new();
+    let cache = place.cache("c.larder");
+    for n in 0..PAGES {
+        let url = format!("http://many.example.com/{n}");
+        let request = StoredRequest::new("GET", &url, &http::HeaderMap::new(), b"").unwrap();
+        let body = vec![b'x'; 10_000];
+        let now = SystemTime::now();
+        cache.save(&StoredResponse::new(request, http::StatusCode::OK, http::HeaderMap::new(), body, now)).unwrap();
+    }
+    for (file, to) in [("to.larder", "to.larder"), ("to.sqlite", "sqlite:to.sqlite")] {
+        for bytes in [1, 1 << 20, 3 << 20] {
+            let mut copy = place.command(&["copy", "c.larder", to]).stdout(Stdio::null()).spawn().unwrap();
+            // SQLite keeps what is new beside its file.
+            let len = |name: String| fs::metadata(place.path(&name)).map_or(0, |meta| meta.len());
+            while len(file.into()) + len(format!("{file}-wal")) < bytes && copy.try_wait().unwrap().is_none() {
+                std::thread::yield_now();
+            }
+            copy.kill().unwrap();
+            copy.wait().unwrap();
+            if fs::exists(place.path(file)).unwrap() {
+                place.ok(&["check", to]);
+            }
+        }
+        let report = &place.json(&["copy", "c.larder", to])[0];
+        let brought = ["copied", "unchanged"].map(|name| report[name].as_u64().unwrap());
+        assert_eq!((brought.iter().sum::<u64>(), &report["verified"]["same"]), (PAGES as u64 + 4, &(PAGES + 4).into()));
+    }
 }
 
 #[test]

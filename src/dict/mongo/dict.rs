@@ -50,8 +50,8 @@ const LEFT_OVER_MS: i64 = 60 * 60 * 1000;
 /// where values may be dropped, and `stamp`, which is another for each write.
 ///
 /// A key that is UTF-8 is a string, another is binary. A value over 1 MiB is cut: its beginning is in `data`, the rest
-/// in the collection `COLLECTION.chunks`, so that the limit of 16 MiB to a document is none to a value; values are up to
-/// 4 GiB. A batch is atomic for each key alone. What a write promises to survive is what the write concern of the
+/// in the collection `COLLECTION.chunks`, so that the limit of 16 MiB to a document is none to a value; values are up
+/// to 4 GiB. A batch is atomic for each key alone. What a write promises to survive is what the write concern of the
 /// connection string says.
 ///
 /// ```no_run

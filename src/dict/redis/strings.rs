@@ -19,8 +19,8 @@ use std::{any::Any, fmt};
 /// Keys that are asked for at once.
 const AT_ONCE: usize = 1000;
 
-/// A [`Dict`] in the strings `NAMESPACE:KEY`. Keys have no colon, so that a namespace may have one without being mistaken
-/// for another. Values are dropped by the server. In a cluster a batch is atomic for each key alone.
+/// A [`Dict`] in the strings `NAMESPACE:KEY`. Keys have no colon, so that a namespace may have one without being
+/// mistaken for another. Values are dropped by the server. In a cluster a batch is atomic for each key alone.
 #[derive(Clone)]
 pub(crate) struct RedisStrings {
     connections: RedisConnections,

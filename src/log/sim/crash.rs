@@ -87,6 +87,7 @@ pub(super) fn history_of(seed: u64, mut rng: Rng, trace: &mut Option<Vec<String>
         limited,
         fault_since_crash: false,
         crowded: false,
+        unaware: false,
         misled: false,
         rng,
     };
@@ -127,8 +128,10 @@ pub(super) struct History<'a> {
     pub(super) fault_since_crash: bool,
     /// Whether there were two processes since the last crash.
     pub(super) crowded: bool,
-    /// Whether, before some crash, a sync may have failed in one process and another have noted in the file that all was
-    /// synced. The next writer then finds less than that, and refuses.
+    /// Whether a process opened the file after a sync may have failed.
+    pub(super) unaware: bool,
+    /// Whether, before some crash, a sync may have failed in one process and another have noted in the file that all
+    /// was synced. The next writer then finds less than that, and refuses.
     pub(super) misled: bool,
 }
 
@@ -369,6 +372,7 @@ impl History<'_> {
                 let opened_after_fault = self.fault_since_crash;
                 self.processes.push(Process { number, log, fast, opened_after_fault, wrote: false, written_at: None });
                 self.crowded |= self.processes.len() > 1;
+                self.unaware |= opened_after_fault;
             }
             Err(error) => {
                 note(self.trace, || format!("process {number}: {error}"));

@@ -52,7 +52,8 @@ pub(super) fn open(world: &Arc<World>, process: usize, seed: u64, options: Optio
     Log::open_in(env, Path::new(NAME), &options)
 }
 
-/// The values that a handle has dropped to make room since this was last called. It can be asked when the handle is gone.
+/// The values that a handle has dropped to make room since this was last called. It can be asked when the handle is
+/// gone.
 #[derive(Debug)]
 pub(super) struct Evictions {
     hashes: Arc<Mutex<Vec<u128>>>,

@@ -29,8 +29,8 @@ impl History<'_> {
             note(self.trace, || format!("the power goes: {luck:?}"));
             self.world.crash(luck);
             self.check_names()?;
-            self.misled |= self.fault_since_crash && self.crowded;
-            (self.fault_since_crash, self.crowded) = (false, false);
+            self.misled |= self.fault_since_crash && (self.crowded || self.unaware);
+            (self.fault_since_crash, self.crowded, self.unaware) = (false, false, false);
             if self.crashes < CRASHES_MAX && self.rng.chance(15) {
                 let mut machine = self.world.machine();
                 let at = machine.calls + 1 + self.rng.below(20) as u64;

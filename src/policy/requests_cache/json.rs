@@ -56,7 +56,8 @@ pub(super) fn normal(text: &str, rules: &KeyRules) -> Option<String> {
 
 /// `None` if Python cannot compare two of them, or cannot look one up among the ignored names.
 ///
-/// Lists of lists count as what Python cannot compare: it can, but then fails at the ignored names unless there are none.
+/// Lists of lists count as what Python cannot compare: it can, but then fails at the ignored names unless there are
+/// none.
 fn sorted(mut items: Vec<Value>, rules: &KeyRules) -> Option<Vec<Value>> {
     if items.iter().any(|item| matches!(item, Value::List(_) | Value::Dict(_))) {
         return (items.len() < 2 && rules.ignored.is_empty()).then_some(items);

@@ -83,8 +83,8 @@ impl KeyRules {
         Some(hasher.finalize().into())
     }
 
-    /// The key of a variant behind the first that was stored, which has the key without any: the names that it varies by
-    /// count like headers to match. A cookie does not.
+    /// The key of a variant behind the first that was stored, which has the key without any: the names that it varies
+    /// by count like headers to match. A cookie does not.
     pub(crate) fn variant_key(&self, names: &[HeaderName], request: &Keyed<'_>) -> Option<[u8; 8]> {
         let mut rules = self.clone();
         rules.match_headers.extend(names.iter().filter(|name| **name != header::COOKIE).map(ToString::to_string));

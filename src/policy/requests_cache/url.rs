@@ -157,7 +157,8 @@ fn normal_param(param: &str) -> String {
     }
 }
 
-/// Decodes what is escaped, in Unicode's form NFC, and escapes again all but `safe`; escapes of `kept` stay as they are.
+/// Decodes what is escaped, in Unicode's form NFC, and escapes again all but `safe`; escapes of `kept` stay as they
+/// are.
 fn spelled(text: &str, safe: &[u8], kept: &[u8]) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -46,8 +46,8 @@ impl Challenges {
         secret_value(answer.to_header_string()).ok()
     }
 
-    /// Takes the best of the challenges of a 401. `false` if there is none, or it says no to an answer that was given to
-    /// the very same one.
+    /// Takes the best of the challenges of a 401. `false` if there is none, or it says no to an answer that was given
+    /// to the very same one.
     pub(crate) fn learn(&self, who: Who<'_>, headers: &HeaderMap, answered: bool) -> bool {
         let Some(new) = best(headers) else { return false };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

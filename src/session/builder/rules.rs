@@ -20,12 +20,13 @@ impl CachedSessionBuilder {
         self
     }
 
-    /// When responses of some URLs expire, instead of the session's [`expire_after`](Self::expire_after): the first pattern
-    /// that matches counts. With [`Expire::DoNotCache`] for `*` at the end, only what is named before is cached.
+    /// When responses of some URLs expire, instead of the session's [`expire_after`](Self::expire_after): the first
+    /// pattern that matches counts. With [`Expire::DoNotCache`] for `*` at the end, only what is named before is
+    /// cached.
     ///
-    /// A pattern is a [`UrlPattern`](crate::UrlPattern): a glob of the URL behind its scheme, in which `*` stands for any
-    /// text, slashes too, and what it begins it matches to the end; or, behind `regex:`, a regular expression. A pattern that
-    /// is neither is an error of [`build`](Self::build).
+    /// A pattern is a [`UrlPattern`](crate::UrlPattern): a glob of the URL behind its scheme, in which `*` stands for
+    /// any text, slashes too, and what it begins it matches to the end; or, behind `regex:`, a regular expression. A
+    /// pattern that is neither is an error of [`build`](Self::build).
     ///
     /// ```
     /// # use larder::{Backend, CachedSession, Expire};
@@ -56,34 +57,36 @@ impl CachedSessionBuilder {
     /// Then `Cache-Control`, `Expires`, `Age`, `Date` and the rest count, of requests and responses; what is stale is
     /// revalidated; HEAD, conditional and range requests are answered from what a GET has stored; POST and its like
     /// invalidate. Codes, methods and expiry that are set as well serve where a response says nothing about itself;
-    /// without them the standard's own defaults do. Ill-formed headers are taken as the standard says, and are no error.
+    /// without them the standard's own defaults do. Ill-formed headers are taken as the standard says, and are no
+    /// error.
     ///
-    /// What the standard leaves open: a response without an expiry of its own is fresh for a tenth of the time since its
-    /// `Last-Modified`, but no more than a week; of repeated directives the first counts; a 206 is not stored; a request
-    /// for several ranges, or with `If-Match`, goes to the origin. A response that was stored without this setting keeps
-    /// the expiry that it was stored with; one that never expires is judged by its headers.
+    /// What the standard leaves open: a response without an expiry of its own is fresh for a tenth of the time since
+    /// its
+    /// `Last-Modified`, but no more than a week; of repeated directives the first counts; a 206 is not stored; a
+    /// request for several ranges, or with `If-Match`, goes to the origin. A response that was stored without this
+    /// setting keeps the expiry that it was stored with; one that never expires is judged by its headers.
     pub fn cache_control(mut self, on: bool) -> Self {
         self.settings.rules.cache_control = on;
         self
     }
 
-    /// With [`cache_control`](Self::cache_control), keeps the rules of a shared cache: `s-maxage` and `proxy-revalidate`
-    /// count, and what is `private`, or answers an `Authorization` without saying that it may be shared, is not stored. Off
-    /// unless set. Credentials still partition the cache; see
+    /// With [`cache_control`](Self::cache_control), keeps the rules of a shared cache: `s-maxage` and
+    /// `proxy-revalidate` count, and what is `private`, or answers an `Authorization` without saying that it may be
+    /// shared, is not stored. Off unless set. Credentials still partition the cache; see
     /// [`share_across_credentials`](Self::share_across_credentials).
     pub fn shared_cache(mut self, shared: bool) -> Self {
         self.settings.rules.shared = shared;
         self
     }
 
-    /// Serves what has expired where the origin gives no answer, or an error: `true`, or for so long after the expiry. Off
-    /// unless set.
+    /// Serves what has expired where the origin gives no answer, or an error: `true`, or for so long after the expiry.
+    /// Off unless set.
     ///
-    /// An error is a failure of the network, a body that breaks off or is not what its coding says (unless it is handed out
-    /// as a [stream](crate::RequestBuilder::send_stream), some of which is read by then), or a status of 400 or more that is not among the
-    /// [`allowable_codes`](Self::allowable_codes); with [`cache_control`](Self::cache_control) a status of 500 or more, and
-    /// what says `must-revalidate` or the like is not served. The answer's status is
-    /// [`StaleHit`](crate::CacheStatus::StaleHit).
+    /// An error is a failure of the network, a body that breaks off or is not what its coding says (unless it is handed
+    /// out as a [stream](crate::RequestBuilder::send_stream), some of which is read by then), or a status of 400 or
+    /// more that is not among the [`allowable_codes`](Self::allowable_codes); with
+    /// [`cache_control`](Self::cache_control) a status of 500 or more, and what says `must-revalidate` or the like is
+    /// not served. The answer's status is [`StaleHit`](crate::CacheStatus::StaleHit).
     pub fn stale_if_error(mut self, stale: impl Into<Staleness>) -> Self {
         self.settings.rules.stale_if_error = stale.into();
         self
@@ -92,17 +95,17 @@ impl CachedSessionBuilder {
     /// Serves what has expired at once, and asks the origin in the background: `true`, or for so long after the expiry.
     /// Off unless set.
     ///
-    /// There is one such request at a time for each response, and 32 for the session; what is stale beyond that waits for
-    /// a later request. One that is under way when the program ends is dropped, and
-    /// a failure goes unnoticed: the next request finds what is stored as stale as before.
+    /// There is one such request at a time for each response, and 32 for the session; what is stale beyond that waits
+    /// for a later request. One that is under way when the program ends is dropped, and a failure goes unnoticed: the
+    /// next request finds what is stored as stale as before.
     pub fn stale_while_revalidate(mut self, stale: impl Into<Staleness>) -> Self {
         self.settings.rules.stale_while_revalidate = stale.into();
         self
     }
 
-    /// Asks the origin each time whether what is stored still holds, if that has a validator (`ETag`, `Last-Modified`); what
-    /// has none is served until it expires, and a request that may be answered from the cache only gets what is there.
-    /// Off unless set.
+    /// Asks the origin each time whether what is stored still holds, if that has a validator (`ETag`, `Last-Modified`);
+    /// what has none is served until it expires, and a request that may be answered from the cache only gets what is
+    /// there. Off unless set.
     pub fn always_revalidate(mut self, always: bool) -> Self {
         self.settings.rules.always_revalidate = always;
         self
@@ -136,16 +139,17 @@ impl CachedSessionBuilder {
         self
     }
 
-    /// The headers of a request whose values are part of the key: requests with other values get answers of their own. Of
-    /// a header with several values, separated by commas, neither their order nor their case counts. None unless set.
+    /// The headers of a request whose values are part of the key: requests with other values get answers of their own.
+    /// Of a header with several values, separated by commas, neither their order nor their case counts. None unless
+    /// set.
     ///
     /// A credential that is named here, such as `Authorization`, tells users apart even under
-    /// [`share_across_credentials`](Self::share_across_credentials) and [`partition`](Self::partition): as a salted hash
-    /// (Argon2id), never as it is. By default credentials do so anyway. A replay ([`Mode::Offline`](crate::Mode)) of such a
-    /// recording needs the same values.
+    /// [`share_across_credentials`](Self::share_across_credentials) and [`partition`](Self::partition): as a salted
+    /// hash (Argon2id), never as it is. By default credentials do so anyway. A replay ([`Mode::Offline`](crate::Mode))
+    /// of such a recording needs the same values.
     ///
-    /// Headers that a response names in `Vary` need not be named here: responses that vary are kept apart by them anyway.
-    /// A [`key_fn`](Self::key_fn) goes before this.
+    /// Headers that a response names in `Vary` need not be named here: responses that vary are kept apart by them
+    /// anyway. A [`key_fn`](Self::key_fn) goes before this.
     pub fn match_headers<N: AsRef<str>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         let mut matched = Vec::new();
         for name in names {
@@ -161,9 +165,9 @@ impl CachedSessionBuilder {
         self
     }
 
-    /// Parameters whose values do not count: requests that differ in them alone get the same answer. They are those of the
-    /// query, of a form, or keys of a JSON body at any depth, and headers; case, `-` and `_` in the names do not matter.
-    /// None unless set. In what is stored, their values read `REDACTED`.
+    /// Parameters whose values do not count: requests that differ in them alone get the same answer. They are those of
+    /// the query, of a form, or keys of a JSON body at any depth, and headers; case, `-` and `_` in the names do not
+    /// matter. None unless set. In what is stored, their values read `REDACTED`.
     ///
     /// A credential that is named here no longer partitions the cache: whoever asks gets what was fetched for anyone. A
     /// response that varies by a header that is ignored is not stored.

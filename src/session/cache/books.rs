@@ -5,8 +5,8 @@ use crate::{
     log::{BookRecord, Bookkeeping, Pruned},
 };
 
-/// How long the mark of a URL outlives the last response to it: longer than any answer is on its way that may have to be
-/// told from those that came later.
+/// How long the mark of a URL outlives the last response to it: longer than any answer is on its way that may have to
+/// be told from those that came later.
 const MARK_KEPT_MS: i64 = 60 * 60 * 1000;
 
 /// The lists of a cache: responses by URL, and aliases by what they lead to.

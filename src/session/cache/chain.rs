@@ -96,8 +96,8 @@ impl Decoded {
         Some(decoded)
     }
 
-    /// Whether a request with these headers gets it. The key of a variant does not tell where a 304 has changed by what the
-    /// response varies, and the keys of others never do.
+    /// Whether a request with these headers gets it. The key of a variant does not tell where a 304 has changed by what
+    /// the response varies, and the keys of others never do.
     fn is_for(&self, headers: &HeaderMap, rules: Option<&KeyRules>) -> bool {
         let (names, stored) = (self.facts.vary.names(), &self.response.request.headers);
         if names.is_empty() {
@@ -224,8 +224,8 @@ impl Cache {
     /// Finds what is stored for a request with these headers, expired or not, and follows at most `hops_max` redirects:
     /// the response of the chain is the redirect itself where that ends.
     ///
-    /// What cannot be decoded or answers another request is absent, and counted as an error. `elsewhere` says where else
-    /// a variant may be, given the names of the headers that tell it from the one under the key.
+    /// What cannot be decoded or answers another request is absent, and counted as an error. `elsewhere` says where
+    /// else a variant may be, given the names of the headers that tell it from the one under the key.
     pub(crate) fn look_up(
         &self,
         asked: &Identity,
@@ -274,7 +274,8 @@ impl Cache {
         self.look(&mut iter::empty())?.walk(key, asked, hops_max, with)
     }
 
-    /// The variant of what a stored request asks for that was stored last, and the names by which it differs from others.
+    /// The variant of what a stored request asks for that was stored last, and the names by which it differs from
+    /// others.
     pub(super) fn latest_variant(&self, request: &StoredRequest) -> Result<Option<(Key, Vec<HeaderName>)>> {
         let entry = self.look(&mut iter::empty())?.read(Identity::of(request)?.home(), With::Head)?;
         let variants = entry.as_ref().and_then(variants_of);
@@ -371,10 +372,10 @@ impl Look<'_> {
 
     /// The variant for these headers, the latest for none.
     ///
-    /// RFC 9111, 4.1: "If multiple stored responses match, the cache will need to choose one to use. When a nominated request
-    /// header field has a known mechanism for ranking preference [..], that mechanism MAY be used to choose a preferred
-    /// response. If such a mechanism is not available, or leads to equally preferred responses, the most recent response (as
-    /// determined by the Date header field) is chosen".
+    /// RFC 9111, 4.1: "If multiple stored responses match, the cache will need to choose one to use. When a nominated
+    /// request header field has a known mechanism for ranking preference [..], that mechanism MAY be used to choose a
+    /// preferred response. If such a mechanism is not available, or leads to equally preferred responses, the most
+    /// recent response (as determined by the Date header field) is chosen".
     fn choose(&self, variants: &Variants, headers: Option<&HeaderMap>, with: With) -> Result<Option<Chosen>> {
         let Some(headers) = headers else {
             return Ok(self.read(variants.latest, with)?.map(|entry| Chosen::only(variants.latest, entry)));

@@ -100,8 +100,8 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// Stores a response under the key of its request, and lists it under its URL. Gives its key, and the one that leads
-    /// to it whatever its variant.
+    /// Stores a response under the key of its request, and lists it under its URL. Gives its key, and the one that
+    /// leads to it whatever its variant.
     fn put(&mut self, response: &StoredResponse, staged: Option<&Staged>, marks: &Marks) -> Result<(Key, Key)> {
         let identity = Identity::of(&response.request)?;
         let key = identity.key();
@@ -128,8 +128,8 @@ impl<'a> Plan<'a> {
         self.list(&identity, key, marks)
     }
 
-    /// Has the record that leads to the variants of a request name this one; or, where the response does not vary, takes
-    /// away the variants, none of which will be chosen again.
+    /// Has the record that leads to the variants of a request name this one; or, where the response does not vary,
+    /// takes away the variants, none of which will be chosen again.
     fn put_among_variants(&mut self, identity: &Identity, response: &StoredResponse) -> Result<()> {
         let (home, key, root) = (identity.home(), identity.key(), identity.list_key());
         let head = self.store.head(home.as_bytes())?;

@@ -61,8 +61,8 @@ impl Cache {
     }
 
     /// Puts a salted hash of what was sent in the place of each of these headers that is redacted, so that they tell
-    /// requests apart. Without a salt it is like no other, and so it is with the keys of requests-cache, where nobody knows
-    /// of it.
+    /// requests apart. Without a salt it is like no other, and so it is with the keys of requests-cache, where nobody
+    /// knows of it.
     pub(crate) fn tell_apart<'a>(
         &self,
         asked: &mut Asked,

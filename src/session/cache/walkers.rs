@@ -111,8 +111,8 @@ impl Cache {
         Ok(Responses { cache: self.clone(), keys: self.all_keys()?.into_iter() })
     }
 
-    /// The stored responses for which this is true: by age, host, code, expiry or whatever else their heads say. The body is
-    /// not there to be judged.
+    /// The stored responses for which this is true: by age, host, code, expiry or whatever else their heads say. The
+    /// body is not there to be judged.
     ///
     /// ```
     /// # use larder::{Backend, CachedSession};
@@ -142,8 +142,8 @@ impl Cache {
         Ok(Responses { cache: self.clone(), keys: keys.into_iter() })
     }
 
-    /// Deletes the responses for which this is true, with the redirects and aliases that lead to them. Returns how many.
-    /// The body is not there to be judged.
+    /// Deletes the responses for which this is true, with the redirects and aliases that lead to them. Returns how
+    /// many. The body is not there to be judged.
     ///
     /// # Errors
     /// Whatever the store says; what was deleted until then stays deleted.

@@ -27,8 +27,8 @@ use std::{
     },
 };
 
-/// The keys that requests-cache may have given a request: it depends on what is not stored with it. Those that it has for
-/// the variants of an answer with these headers come last.
+/// The keys that requests-cache may have given a request: it depends on what is not stored with it. Those that it has
+/// for the variants of an answer with these headers come last.
 pub(crate) type KeysOf = Arc<dyn Fn(&StoredRequest, &HeaderMap) -> Vec<[u8; 8]> + Send + Sync>;
 
 /// When a row may go.
