@@ -153,7 +153,7 @@ impl Course<'_> {
         came: &Came,
         asked_at: SystemTime,
     ) -> Result<Option<Step>> {
-        let part = self.update(exchange, &chain.response, &came.parts.headers, asked_at)?;
+        let part = self.update(hop, exchange, &chain.response, &came.parts.headers, asked_at)?;
         let chain = Chain { hops: Vec::new(), response: part };
         let step = self.serve(hop, exchange, &chain, CacheStatus::Revalidated)?;
         if step.is_none() {
@@ -164,7 +164,14 @@ impl Course<'_> {
     }
 
     /// The stored response with new headers of its origin, which are stored as well.
-    fn update(&self, exchange: &Exchange<'_>, part: &Part, new: &HeaderMap, asked_at: SystemTime) -> Result<Part> {
+    fn update(
+        &self,
+        hop: &Hop<'_>,
+        exchange: &Exchange<'_>,
+        part: &Part,
+        new: &HeaderMap,
+        asked_at: SystemTime,
+    ) -> Result<Part> {
         let headers = validate::merged(&part.headers, &redact::response_headers(new));
         let facts = Facts::of(&headers);
         let expires = exchange.expires(part.status.as_u16(), &facts, asked_at, Duration::ZERO);
@@ -172,7 +179,8 @@ impl Course<'_> {
         let old = StoredResponse::clone(part.response());
         let response = StoredResponse { headers, ..old }.with_expires(expires).with_validated(asked_at);
         let nothing_new = !exchange.by_rfc() && unchanged && response.expires == part.expires;
-        if !self.settings.read_only && exchange.is_forbidden(part.status.as_u16(), &facts) {
+        let is_forbidden = exchange.is_forbidden(part.status.as_u16(), &facts) || self.is_for_one(hop, &facts);
+        if !self.settings.read_only && is_forbidden {
             self.tolerate(self.session.cache().condemn(part.key, part.version))?;
         } else if !self.settings.read_only && !nothing_new {
             // What is stored has its body where it is; only the head is written.
@@ -196,7 +204,7 @@ impl Course<'_> {
         // RFC 9111, 4.3.5: "When a cache receives a 200 (OK) response [to a HEAD request]".
         if let Some(get) = hop.get.as_ref().filter(|get| status == StatusCode::OK && get.status == StatusCode::OK) {
             if validate::describes(&came.parts.headers, &get.headers) {
-                self.update(exchange, get, &came.parts.headers, asked_at)?;
+                self.update(hop, exchange, get, &came.parts.headers, asked_at)?;
             } else {
                 let stale = StoredResponse::clone(get.response()).with_expires(Some(asked_at));
                 self.tolerate(self.session.cache().confirm(get, &stale, &self.marks))?;
@@ -276,15 +284,20 @@ impl Course<'_> {
         Ok(Step::Done(Box::new(response), None))
     }
 
-    /// What varies by something that neither the key nor the partition tells apart is not stored: by a credential,
-    /// where everybody shares what is stored, or by a header that is ignored.
+    /// What is for one alone is not stored.
     fn unless_for_one(&self, hop: &Hop<'_>, facts: &Facts, keep: Keep) -> Keep {
+        if self.is_for_one(hop, facts) { Keep::Pass } else { keep }
+    }
+
+    /// Whether a response varies by something that neither the key nor the partition tells apart: by a credential, where
+    /// everybody shares what is stored, or by a header that is ignored.
+    fn is_for_one(&self, hop: &Hop<'_>, facts: &Facts) -> bool {
         let (names, headers) = (facts.vary.names(), &hop.asked.headers);
         let shares =
             self.settings.partition_by == PartitionBy::Nobody && names_a_credential(names, hop.asked.telling());
         let ignores =
             |name: &HeaderName| headers.contains_key(name) && self.settings.ignored.contains(&squeeze(name.as_str()));
-        if shares || names.iter().any(ignores) { Keep::Pass } else { keep }
+        shares || names.iter().any(ignores)
     }
 
     /// The answer with its body still to be read, and stored while that happens.

@@ -22,6 +22,7 @@ over_all_backends!(
     credentials_in_paths_are_sent_and_tell_users_apart_and_are_not_shown,
     links_with_other_credentials_choose_other_variants,
     chosen_credentials_tell_users_apart_whatever_is_shared,
+    what_turns_out_to_be_for_one_user_is_shared_no_longer,
 );
 
 const SECRET: &str = "S3cr3t-Value/With+Signs=";
@@ -295,6 +296,21 @@ fn chosen_credentials_tell_users_apart_whatever_is_shared(place: &Place) {
             assert_eq!((answer.text().unwrap().as_str(), answer.from_cache()), (user, round > 0));
         }
     }
+}
+
+/// A 304 may be what says so.
+fn what_turns_out_to_be_for_one_user_is_shared_no_longer(place: &Place) {
+    let origin = Origin::start();
+    origin.handle("/me", |seen| match seen.header("if-none-match") {
+        Some(_) => Reply::new(304).header("ETag", "\"1\"").header("Vary", "Authorization"),
+        None => Reply::ok(seen.header("authorization").unwrap()).header("ETag", "\"1\""),
+    });
+    let session = place.builder().share_across_credentials(true).build().unwrap();
+    let ask = |user: &str| session.get(origin.url("/me")).header("Authorization", user);
+    ask("alice").send().unwrap();
+    assert!(ask("bob").send().unwrap().from_cache(), "it is shared as long as nothing speaks against it");
+    assert!(ask("alice").refresh().send().unwrap().revalidated());
+    assert_eq!(ask("bob").send().unwrap().text().unwrap(), "bob");
 }
 
 #[test]
