@@ -72,7 +72,7 @@ fn open(place: &str, read_only: bool) -> Result<Cache> {
     let backend = backend(place)?;
     let builder = CachedSession::builder(name).read_only(read_only).strict(true);
     #[cfg(any(feature = "sqlite", feature = "redis"))]
-    let builder = if is_of_python(&backend, name)? {
+    let builder = if is_of_python(&backend, name, read_only)? {
         builder.serializer(super::Serializer::Json).key_scheme(super::KeyScheme::RequestsCache)
     } else {
         builder
@@ -112,12 +112,12 @@ fn backend(place: &str) -> Result<Backend> {
 
 /// Whether what is there was stored by requests-cache.
 #[cfg(any(feature = "sqlite", feature = "redis"))]
-fn is_of_python(backend: &Backend, name: &str) -> Result<bool> {
-    // Only servers have caches by name.
-    let _ = name;
+fn is_of_python(backend: &Backend, name: &str, read_only: bool) -> Result<bool> {
+    // Only servers have caches by name, and only files something to be taken back.
+    let _ = (name, read_only);
     match backend {
         #[cfg(feature = "sqlite")]
-        Backend::SqliteAt(path) if path.exists() => super::shared::is_of_python(path),
+        Backend::SqliteAt(path) if path.exists() => super::shared::is_of_python(path, read_only),
         #[cfg(feature = "redis")]
         Backend::RedisAt(url) => super::shared::is_of_python_redis(url, name),
         _ => Ok(false),

@@ -67,10 +67,11 @@ fn is_document(first: &[u8]) -> bool {
     first.starts_with(b"{") || is_pickle(first)
 }
 
-/// Whether the first response in a file was stored by requests-cache.
+/// Whether the first response in a file was stored by requests-cache. Unless it is only to be looked at, SQLite takes back
+/// what a program was changing when it died; before that nothing can be read.
 #[cfg(feature = "sqlite")]
-pub(super) fn is_of_python(path: &Path) -> Result<bool> {
-    let connection = SqliteConnection::open(path, &SqliteOptions::new().read_only(true))?;
+pub(super) fn is_of_python(path: &Path, read_only: bool) -> Result<bool> {
+    let connection = SqliteConnection::open(path, &SqliteOptions::new().read_only(read_only))?;
     connection.with(|connection| {
         let sql = "SELECT substr(CAST(value AS BLOB), 1, 2) FROM responses LIMIT 1";
         // No such table, or nothing in it.

@@ -34,7 +34,8 @@ fn tinyproxy_forwards_http_and_tunnels_https() {
     let (config, ca, _folder) = tls();
     let (plain, safe) = (origin(), Origin::start_tls(&config));
     safe.route("/", Reply::ok("safe"));
-    let session = session(&address("LARDER_HTTP_PROXY"));
+    let proxy = address("LARDER_HTTP_PROXY");
+    let (session, fresh) = (session(&proxy), session(&proxy));
     for from_cache in [false, true] {
         let answer = session.get(plain.url("/moved")).send().unwrap();
         assert!(answer.text().unwrap().contains("tinyproxy"), "{:?}", plain.all());
@@ -43,7 +44,8 @@ fn tinyproxy_forwards_http_and_tunnels_https() {
         assert_eq!((answer.text().unwrap().as_str(), answer.from_cache()), ("safe", from_cache));
     }
     let long = "0123456789".repeat(50_000);
-    let sent = session.post(plain.url("/moved")).body(long.clone()).send().unwrap();
+    // The proxy closes each connection, and a POST on one that it is just closing may not be sent again.
+    let sent = fresh.post(plain.url("/")).body(long.clone()).send().unwrap();
     assert!(sent.text().unwrap().ends_with(&long));
     let nobody = session.get("http://127.0.0.1:1/").send().unwrap();
     assert!(nobody.status().is_server_error(), "the proxy says that nobody is there");

@@ -346,6 +346,11 @@ fn roll_back(connection: &Connection, needed: bool) {
     }
 }
 
+/// Whether there is a journal of a change that was cut off, which a connection that only reads cannot take back.
+fn is_half_changed(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_READONLY_ROLLBACK)
+}
+
 fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
@@ -357,6 +362,9 @@ fn sqlite_error(doing: &str, path: Option<&Path>, error: rusqlite::Error) -> Err
             (ErrorKind::Busy, "; another connection holds it: try again, or raise the busy time-out")
         }
         Some(ErrorCode::DiskFull) => (ErrorKind::Full, "; free some space, or clear or compact the cache"),
+        Some(ErrorCode::ReadOnly) if is_half_changed(&error) => {
+            (ErrorKind::ReadOnly, "; a program died while it changed it: open it for writing once, to take that back")
+        }
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => (ErrorKind::ReadOnly, "; check its owner and mode"),
         Some(ErrorCode::NotADatabase) => (ErrorKind::NotALarder, "; choose another file"),
         Some(ErrorCode::DatabaseCorrupt) => (ErrorKind::Damaged, "; take it from a backup, or remove it"),
