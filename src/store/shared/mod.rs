@@ -35,6 +35,7 @@ pub(crate) type KeysOf = Arc<dyn Fn(&StoredRequest, &HeaderMap) -> Vec<[u8; 8]> 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lapse {
     /// When it expires: the column that says so is Python's as well, and only a clean-up looks at it.
+    #[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "SQLite alone has that column"))]
     AtExpiry,
     /// An hour later, by the server.
     HourAfter,
