@@ -100,9 +100,8 @@ impl Log {
     /// `InvalidInput` or `TooLarge` for a key or value out of range or longer than [`Options::max_size`], `Busy` if the
     /// lock is not free in time, `Full` if less than 64 KiB would be left on the disk, `ReadOnly`, `Damaged` or
     /// `NewerFormat` for a file that must not be written to, `Poisoned` after an earlier failed sync, `Io`. After
-    /// `Full`, `Busy`, `TooLarge` and
-    /// `InvalidInput` nothing was stored; after a failed sync (`Io`; `Poisoned` for others who waited for the same
-    /// sync) the value is there and may or may not survive a power cut.
+    /// `Full`, `Busy`, `TooLarge` and `InvalidInput` nothing was stored; after a failed sync (`Io`; `Poisoned` for others
+    /// who waited for the same sync) the value is there and may or may not survive a power cut.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
         self.put_parts(key, [], value, self.now())
     }

@@ -29,6 +29,8 @@ mod frames;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod generation;
+#[cfg(test)]
+mod golden;
 mod handle;
 mod header;
 mod index;
@@ -53,7 +55,7 @@ mod plant;
 mod presence;
 mod read;
 mod reader;
-#[cfg_attr(not(feature = "session"), expect(dead_code, reason = "a store reads so"))]
+#[cfg_attr(not(any(test, feature = "session")), expect(dead_code, reason = "a store reads so"))]
 mod reads;
 mod real_disk;
 mod record;

@@ -6,15 +6,8 @@
 use super::disk::Stat;
 use std::{fs::File, io, path::Path};
 
-/// Of an open file; `None` where the system can only tell all at once.
-pub(super) fn of_file(file: &File) -> io::Result<Option<Stat>> {
-    system::of_file(file)
-}
-
-/// Of what a path names, a symbolic link included; `None` where the system can only tell all at once.
-pub(super) fn of_path(path: &Path) -> io::Result<Option<Stat>> {
-    system::of_path(path)
-}
+// `None` where the system can only tell all at once.
+pub(super) use system::{of_file, of_path};
 
 #[cfg(target_os = "linux")]
 mod system {
@@ -32,11 +25,13 @@ mod system {
         .union(StatxFlags::INO)
         .union(StatxFlags::SIZE);
 
-    pub(super) fn of_file(file: &File) -> io::Result<Option<Stat>> {
+    /// Of an open file.
+    pub(crate) fn of_file(file: &File) -> io::Result<Option<Stat>> {
         stat_of(&statx(file, "", AtFlags::EMPTY_PATH, WANTED))
     }
 
-    pub(super) fn of_path(path: &Path) -> io::Result<Option<Stat>> {
+    /// Of what a path names; a symbolic link is not followed.
+    pub(crate) fn of_path(path: &Path) -> io::Result<Option<Stat>> {
         stat_of(&statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, WANTED))
     }
 
@@ -62,11 +57,11 @@ mod system {
 mod system {
     use super::{File, Path, Stat, io};
 
-    pub(super) fn of_file(_file: &File) -> io::Result<Option<Stat>> {
+    pub(crate) fn of_file(_file: &File) -> io::Result<Option<Stat>> {
         Ok(None)
     }
 
-    pub(super) fn of_path(_path: &Path) -> io::Result<Option<Stat>> {
+    pub(crate) fn of_path(_path: &Path) -> io::Result<Option<Stat>> {
         Ok(None)
     }
 }

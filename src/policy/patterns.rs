@@ -10,15 +10,13 @@ use std::borrow::Cow;
 const REGEX: &str = "regex:";
 
 /// A pattern of URLs, as [`urls_expire_after`](crate::CachedSessionBuilder::urls_expire_after) and `larder ls`, `rm`
-/// and
-/// `expire` take it.
+/// and `expire` take it.
 ///
 /// It is a glob: `*` stands for any text (slashes too, so `**` is the same), `?` for one character, `[ab]` for one of
-/// these,
-/// `{a,b}` for one of those. It is compared with the URL behind its scheme, and may name a scheme (`https://...`); what
-/// it begins, it matches to the end, so that `example.com/a` stands for all that begins so, and `example.com/` for all
-/// of this host (`example.com` alone for `example.com.au` as well). The host is compared without regard to case. Behind
-/// `regex:` stands a regular expression, which is searched for in the whole URL.
+/// these, `{a,b}` for one of those. It is compared with the URL behind its scheme, and may name a scheme
+/// (`https://...`); what it begins, it matches to the end, so that `example.com/a` stands for all that begins so, and
+/// `example.com/` for all of this host (`example.com` alone for `example.com.au` as well). The host is compared without
+/// regard to case. Behind `regex:` stands a regular expression, which is searched for in the whole URL.
 ///
 /// Patterns are compared with URLs as they are stored, without credentials, where what is stored is chosen; with the
 /// URL that is sent, where an expiry is.
@@ -80,10 +78,8 @@ impl UrlPattern {
             Some((scheme, rest)) => (Some(scheme.to_ascii_lowercase()).filter(|scheme| scheme != "*"), rest),
             None => (None, text),
         };
-        // A host has no case; what follows it has.
-        let host_len = rest.find('/').unwrap_or(rest.len());
         // A star matches slashes too, so two of them are one; what a pattern begins, it matches to the end.
-        let mut glob = lower(rest, host_len).into_owned();
+        let mut glob = lower_host(rest).into_owned();
         glob.push('*');
         while glob.contains("**") {
             glob = glob.replace("**", "*");
@@ -101,20 +97,18 @@ impl UrlPattern {
             Kind::Glob { scheme, rest } => (scheme, rest),
         };
         let Some((own, behind)) = url.split_once("://") else { return false };
-        let host_len = behind.find('/').unwrap_or(behind.len());
         scheme.as_ref().is_none_or(|scheme| scheme.eq_ignore_ascii_case(own))
-            && rest.is_match(lower(behind, host_len).as_ref())
+            && rest.is_match(lower_host(behind).as_ref())
     }
 }
 
-/// A text whose first bytes are in lower case.
-fn lower(text: &str, len: usize) -> Cow<'_, str> {
-    if !text[..len].bytes().any(|byte| byte.is_ascii_uppercase()) {
+/// What follows a scheme, with the host in lower case: a host has no case, and what follows it has.
+fn lower_host(text: &str) -> Cow<'_, str> {
+    let (host, rest) = text.split_at(text.find('/').unwrap_or(text.len()));
+    if !host.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return text.into();
     }
-    let mut text = text.to_owned();
-    text[..len].make_ascii_lowercase();
-    text.into()
+    (host.to_ascii_lowercase() + rest).into()
 }
 
 #[cfg(test)]

@@ -104,9 +104,8 @@ impl Course<'_> {
     }
 
     /// Waits for an identical request that is under way, or leads. `landed` is how many had ended before the look-up,
-    /// and
-    /// `joined` are the flights that this hop has taken part in: whoever has waited for one looks again, and does not
-    /// wait for the same twice.
+    /// and `joined` are the flights that this hop has taken part in: whoever has waited for one looks again, and does
+    /// not wait for the same twice.
     pub(super) fn share(&mut self, hop: &Hop<'_>, mut key: Key, landed: u64, joined: &mut Vec<Key>) -> Result<Shared> {
         loop {
             if joined.contains(&key) || joined.len() == FLIGHTS_MAX {

@@ -28,8 +28,7 @@ impl Course<'_> {
         if !self.decode {
             return Ok((wire, coding));
         }
-        let deadline = self.timeout.total.and_then(|total| self.started.checked_add(total));
-        decode::decode(&wire, &coding, self.settings.max_body, deadline)
+        decode::decode(&wire, &coding, self.settings.max_body, self.limits().deadline)
     }
 
     /// The body as it came, or an error if it did not come whole.

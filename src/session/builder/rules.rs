@@ -61,8 +61,7 @@ impl CachedSessionBuilder {
     /// error.
     ///
     /// What the standard leaves open: a response without an expiry of its own is fresh for a tenth of the time since
-    /// its
-    /// `Last-Modified`, but no more than a week; of repeated directives the first counts; a 206 is not stored; a
+    /// its `Last-Modified`, but no more than a week; of repeated directives the first counts; a 206 is not stored; a
     /// request for several ranges, or with `If-Match`, goes to the origin. A response that was stored without this
     /// setting keeps the expiry that it was stored with; one that never expires is judged by its headers.
     pub fn cache_control(mut self, on: bool) -> Self {
