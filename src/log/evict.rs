@@ -97,17 +97,24 @@ impl Shared {
             }
         }
         values.sort_unstable();
-        let newest = values.iter().map(|(_, offset, ..)| *offset).max();
+        let newest = values.iter().max_by_key(|(_, offset, ..)| *offset).copied();
         let mut evicted = HashSet::new();
-        for (_, offset, weight, hash) in values {
+        for value @ (_, _, weight, hash) in values {
             if total <= target {
                 break;
             }
             // What was just written is not gone when its writer looks.
-            if Some(offset) != newest {
+            if Some(value) != newest {
                 total -= weight;
                 evicted.insert(hash);
             }
+        }
+        // Unless that and bookkeeping would leave no room for whatever is written next, as long as it stays.
+        let room = max.saturating_add(self.env.size_slack.saturating_sub(LOG_START) / 2);
+        if total > room
+            && let Some((.., hash)) = newest
+        {
+            evicted.insert(hash);
         }
         Ok(evicted)
     }

@@ -152,7 +152,8 @@ impl Options {
     /// The file is never longer than this, 16 MiB, and one value (or batch) together. Once it is longer than `bytes`
     /// (of more than 256 MiB: than 15/16 of them), a compaction in the background drops what is dead and then values
     /// until 60 % of `bytes` are left: first those that nobody has read since the last time, in the order in which they
-    /// were written, then those that were read, the longest ago first. Aliases of a dropped value go with it. A writer
+    /// were written, then those that were read, the longest ago first. The one written last goes only where it and
+    /// what is no value take `bytes` and more than 8 MiB. Aliases of a dropped value go with it. A writer
     /// that is faster than this waits for it, up to [`lock_timeout`](Self::lock_timeout), or does it itself. While a
     /// compaction runs there is a second file of up to the same length beside it.
     ///

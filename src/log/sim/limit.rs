@@ -156,7 +156,7 @@ impl Limited {
             return Err(format!("the bookkeeping under {book} was dropped"));
         }
         let unread = |at: &usize| self.state.is_value(*at) && !self.read.contains(at) && !evicted.contains(at);
-        // The newest value stays in any case.
+        // The newest value stays in almost any case.
         let spared = (0..key_count()).filter(unread).count();
         if spared > 1 && evicted.iter().any(|at| self.read.contains(at)) {
             return Err(format!("{evicted:?} had to go, of which {:?} were read", self.read));
