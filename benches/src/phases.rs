@@ -169,9 +169,9 @@ fn fast_puts(bench: &Bench) -> Result<Vec<f64>> {
 fn batch(bench: &Bench) -> Result<Vec<f64>> {
     let (work, store) = (Work::responses(bench.count(1000)), bench.open(Use::Durable)?);
     store.put(b"first", b"what is made on the first write is made")?;
-    let items: Vec<_> = (0..work.len()).map(|i| work.item(i)).collect();
+    let items: Vec<_> = (0..work.len()).map(|i| work.shared_item(i)).collect();
     let started = Instant::now();
-    store.put_all(&items)?;
+    store.put_all_shared(&items)?;
     Ok(vec![millis(started)])
 }
 

@@ -27,6 +27,11 @@ pub trait Store: Send + Sync {
     /// Stores many values in one batch or transaction.
     fn put_all(&self, items: &[(&[u8], &[u8])]) -> Result<()>;
 
+    /// The same of bodies that caller and store may share.
+    fn put_all_shared(&self, items: &[(&[u8], Bytes)]) -> Result<()> {
+        self.put_all(&items.iter().map(|(key, body)| (*key, &body[..])).collect::<Vec<_>>())
+    }
+
     /// The value, in memory that outlives the call.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>>;
 

@@ -1,5 +1,6 @@
 //! The data, the same in every run: keys, bodies of JSON-like text, and the orders in which they are read.
 
+use bytes::Bytes;
 use std::fmt::Write;
 
 /// SplitMix64.
@@ -36,7 +37,7 @@ impl Random {
 
 /// Keys and bodies.
 pub struct Work {
-    text: Vec<u8>,
+    text: Bytes,
     keys: Vec<String>,
     /// Where the bodies begin in the text, and their lengths.
     bodies: Vec<(usize, usize)>,
@@ -84,7 +85,7 @@ impl Work {
             })
             .collect();
         let keys = (0..count).map(|i| format!("GET https://api.example.com/v1/items/{i:08}?fields=all")).collect();
-        Self { text: text.into_bytes(), keys, bodies }
+        Self { text: text.into(), keys, bodies }
     }
 
     pub fn len(&self) -> usize {
@@ -93,6 +94,12 @@ impl Work {
 
     pub fn item(&self, i: usize) -> (&[u8], &[u8]) {
         self.item_in_version(i, 0)
+    }
+
+    /// The same with the body in shared memory.
+    pub fn shared_item(&self, i: usize) -> (&[u8], Bytes) {
+        let (key, body) = self.item(i);
+        (key, self.text.slice_ref(body))
     }
 
     /// The key with another body of the same length.

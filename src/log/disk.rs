@@ -68,6 +68,9 @@ pub(crate) trait DiskFile: fmt::Debug + Send + Sync {
     fn pwritev(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
     fn truncate(&self, size: u64) -> io::Result<()>;
     fn sync_data(&self) -> io::Result<()>;
+    /// Has the system begin to bring a stretch of the file to the medium, so that a sync waits for less. A hint: it
+    /// promises nothing and fails in silence.
+    fn start_writeback(&self, _offset: u64, _len: usize) {}
     /// Maps a stretch of a sealed index segment; `None` where that is not possible, and it is read instead.
     fn map(&self, offset: u64, len: usize) -> io::Result<Option<Map>>;
     /// Takes the exclusive advisory lock if nobody has it.
@@ -114,20 +117,54 @@ pub(crate) fn read_exact_at(file: &dyn DiskFile, len: usize, offset: u64) -> io:
     Ok(buf)
 }
 
-/// Writes all of `bufs` at `offset`.
+/// Writes all of `bufs` at `offset`. What is long is on its way to the medium before the rest of it is written.
 pub(crate) fn write_at(file: &dyn DiskFile, bufs: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
-    // The kernel takes at most 1,024 buffers in one call.
-    const BUFFERS_MAX: usize = 1024;
     let mut rest = bufs;
     IoSlice::advance_slices(&mut rest, 0);
     while !rest.is_empty() {
-        let now = rest.len().min(BUFFERS_MAX);
-        let n = retry(|| file.pwritev(&rest[..now], offset))?;
+        let now = &rest[..buffers_at_once(rest)];
+        let n = retry(|| file.pwritev(now, offset))?;
         if n == 0 {
             return Err(io::ErrorKind::WriteZero.into());
+        }
+        if n >= LONG {
+            file.start_writeback(offset, n);
         }
         offset += n as u64;
         IoSlice::advance_slices(&mut rest, n);
     }
     Ok(())
+}
+
+/// So many bytes are worth a call of their own: the copying of some hides the transfer of others.
+const LONG: usize = 1 << 20;
+
+/// How many of the buffers go into one call.
+fn buffers_at_once(bufs: &[IoSlice<'_>]) -> usize {
+    // The kernel takes no more.
+    const BUFFERS_MAX: usize = 1024;
+    let mut len = 0;
+    let full = bufs.iter().position(|buf| {
+        len += buf.len();
+        len >= LONG
+    });
+    full.map_or(bufs.len(), |last| last + 1).min(BUFFERS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_takes_what_is_long_and_no_more_buffers_than_the_kernel_does() {
+        let of = |lens: &[usize]| {
+            let bytes = vec![0; 3 * LONG];
+            buffers_at_once(&lens.iter().map(|len| IoSlice::new(&bytes[..*len])).collect::<Vec<_>>())
+        };
+        assert_eq!(of(&[5, 5]), 2);
+        assert_eq!(of(&[LONG / 2; 5]), 2);
+        assert_eq!(of(&[3 * LONG, 5]), 1);
+        assert_eq!(of(&[5, LONG, 5]), 2);
+        assert_eq!(of(&[1; 3000]), 1024);
+    }
 }

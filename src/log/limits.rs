@@ -80,13 +80,8 @@ fn the_file_stays_within_its_limit_and_what_is_read_stays_in_it() {
 fn a_long_value_beside_much_bookkeeping_gives_way_to_what_is_written_next() {
     let folder = tempfile::tempdir().unwrap();
     let log = tight(&folder.path().join("c.larder"), &Options::new().max_size(100_000));
-    let book = Op::Put {
-        key: "book".into(),
-        head: "".into(),
-        body: vec![9; 60_000].into(),
-        times: Times::kept(0),
-        aux: true,
-    };
+    let book =
+        Op::Put { key: "book".into(), head: "".into(), body: vec![9; 60_000].into(), times: Times::kept(0), aux: true };
     log.apply(&[book]).unwrap();
     log.put("long", vec![7; 95_000]).unwrap();
     assert!(log.get("long").unwrap().is_some(), "what was just written is there");

@@ -1,4 +1,4 @@
-//! Index segments as memory: the one place where a file is mapped, and the only `unsafe` of the crate.
+//! Index segments as memory: the one place where a file is mapped. A call in `writeback` aside, the only `unsafe` of the crate.
 
 use memmap2::{MmapAsRawDesc, MmapOptions};
 use std::{fmt, io, ops::Deref};

@@ -83,6 +83,7 @@ mod view;
 mod walk;
 #[cfg(test)]
 mod watched;
+mod writeback;
 
 pub use batch::Batch;
 #[cfg_attr(not(feature = "session"), expect(unused_imports, reason = "there is no layer above"))]

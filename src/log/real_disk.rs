@@ -4,7 +4,7 @@ use super::{
     disk::{Access, Disk, DiskFile, Stat},
     generation::folder_of,
     map::Map,
-    statx,
+    statx, writeback,
 };
 use rustix::{
     buffer::spare_capacity,
@@ -139,6 +139,10 @@ impl DiskFile for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn start_writeback(&self, offset: u64, len: usize) {
+        writeback::start(&self.0, offset, len);
     }
 
     fn map(&self, offset: u64, len: usize) -> io::Result<Option<Map>> {

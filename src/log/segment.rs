@@ -94,7 +94,7 @@ impl Segment {
         let mut candidates = Candidates::default();
         for _ in 0..self.pages {
             let overflows = self.with_page(file, number, |page| {
-                page.find(mark).for_each(|place| candidates.push(place));
+                page.find(mark, u64::from(self.pages)).for_each(|place| candidates.push(place));
                 page.overflows
             });
             match overflows {

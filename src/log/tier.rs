@@ -14,7 +14,7 @@ use std::{
     hash::BuildHasher,
     sync::{
         OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -29,6 +29,8 @@ const SHARDS: usize = 4;
 const USUAL: u64 = 4 << 10;
 /// The share for what is read often. The rest is room in which others have time to be read a second time.
 const HOT: f64 = 0.9;
+/// The tier is full where less than this share of it is free: its parts fill unevenly.
+const FREE_SHARE: u64 = 8;
 /// What a record takes beside its bytes: the entry of the map, and the blocks that its bytes and its memo lie in.
 const OVERHEAD: u64 = 512;
 
@@ -39,6 +41,8 @@ pub(super) struct Tier {
     hash_key: [u8; 16],
     /// Made by the first record that comes: many generations are opened to be written, copied or checked.
     records: OnceLock<Records>,
+    /// Made when it is full for the first time.
+    door: OnceLock<Door>,
     retired: AtomicBool,
 }
 
@@ -47,7 +51,7 @@ type Records = Cache<u64, Read, Weight, Hashing, DefaultLifecycle<u64, Read>>;
 impl Tier {
     /// A tier that takes at most so many bytes; 0 keeps nothing.
     pub(super) fn new(bytes_max: u64, hash_key: [u8; 16]) -> Self {
-        Self { bytes_max, hash_key, records: OnceLock::new(), retired: AtomicBool::new(false) }
+        Self { bytes_max, hash_key, records: OnceLock::new(), door: OnceLock::new(), retired: AtomicBool::new(false) }
     }
 
     /// The record at an offset, if it is kept.
@@ -64,11 +68,19 @@ impl Tier {
         if weight_of(&read).saturating_add(memo.room() as u64) > (self.bytes_max / SHARE_MAX).min(RECORD_MAX) {
             return read;
         }
-        if let Some(records) = self.records() {
+        if let Some(records) = self.records().filter(|records| self.admits(records, read.loc.offset)) {
             read.memo = memo;
             records.insert(read.loc.offset, read.clone());
         }
         read
+    }
+
+    /// Whether to keep what was read at an offset: as long as there is room all, then what was read a short while ago
+    /// too. Else reads all over a large file would pay for the keeping of records that nobody comes back to.
+    fn admits(&self, records: &Records, offset: u64) -> bool {
+        let room = self.bytes_max.saturating_sub(records.weight());
+        let door = || self.door.get_or_init(|| Door::new(usize_of(self.bytes_max / USUAL)));
+        room > self.bytes_max / FREE_SHARE || door().was_here(Hashing(self.hash_key).hash_one(offset))
     }
 
     /// Forgets everything and keeps nothing any more: the generation is not the current one any more, or its published
@@ -96,7 +108,7 @@ impl Tier {
         if let Some(records) = self.records.get() {
             return Some(records);
         }
-        let usual = usize::try_from(self.bytes_max / USUAL).unwrap_or(usize::MAX);
+        let usual = usize_of(self.bytes_max / USUAL);
         let mut options = OptionsBuilder::new();
         options.shards(SHARDS).estimated_items_capacity(usual).weight_capacity(self.bytes_max).hot_allocation(HOT);
         // It fails for what is not set.
@@ -105,6 +117,30 @@ impl Tier {
         let empty = || Cache::with_options(options, Weight, hashing, DefaultLifecycle::default());
         Some(self.records.get_or_init(empty))
     }
+}
+
+/// Remembers what came by lately, until as much else has come by: the doorkeeper of `TinyLFU` (Einziger, Friedman and
+/// Manes 2017) alone. Two that it takes for each other cost one place in the tier.
+struct Door(Box<[AtomicU32]>);
+
+impl Door {
+    /// For a tier of so many records. Four times as many are remembered.
+    fn new(records: usize) -> Self {
+        let slots = records.saturating_mul(4).clamp(64, 1 << 20).next_power_of_two();
+        Self(std::iter::repeat_with(AtomicU32::default).take(slots).collect())
+    }
+
+    /// Whether a hash is remembered; from now on it is.
+    fn was_here(&self, hash: u64) -> bool {
+        let at = usize_of(hash & (self.0.len() as u64 - 1));
+        let mark = u32::try_from(hash >> 32).unwrap_or(0);
+        self.0.get(at).is_some_and(|slot| slot.swap(mark, Ordering::Relaxed) == mark)
+    }
+}
+
+/// As much of a number as the machine can count.
+fn usize_of(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 impl fmt::Debug for Tier {
@@ -253,6 +289,19 @@ mod tests {
         assert!(hits(&log, hot) > 55);
         (500..2500).for_each(|n| get(&log, n));
         assert!(hits(&log, hot) > 55);
+    }
+
+    #[test]
+    fn reads_all_over_a_large_file_leave_a_full_tier_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = log(&folder, 1 << 20);
+        fill(&log, 5000);
+        (0..300).for_each(|n| get(&log, n));
+        let kept: Vec<_> = (0..300).filter(|n| hits(&log, || get(&log, *n)) == 1).collect();
+        assert!(kept.len() > 150, "{}", kept.len());
+        (1000..5000).for_each(|n| get(&log, n));
+        let still = kept.iter().filter(|n| hits(&log, || get(&log, **n)) == 1).count();
+        assert!(still * 10 > kept.len() * 9, "{still} of {}", kept.len());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::store::{Result, Store, Use};
 use bytes::Bytes;
-use larder::log::{Log, Options};
+use larder::log::{Log, Options, Times, Write};
 use std::path::Path;
 
 pub fn open(folder: &Path, wanted: Use) -> Result<Box<dyn Store>> {
@@ -30,6 +30,18 @@ impl Store for Log {
             batch.put(key, body);
         }
         Ok(batch.commit()?)
+    }
+
+    fn put_all_shared(&self, items: &[(&[u8], Bytes)]) -> Result<()> {
+        let times = Times::kept(0);
+        let put = |(key, body): &(&[u8], Bytes)| Write::Put {
+            key: Bytes::copy_from_slice(key),
+            head: Bytes::new(),
+            body: body.clone(),
+            times,
+            aux: false,
+        };
+        Ok(self.apply(&items.iter().map(put).collect::<Vec<_>>())?)
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
