@@ -53,6 +53,22 @@ pub(crate) struct Asked {
     pub(crate) body: Option<Bytes>,
 }
 
+/// A URL as it may be shown, and in its normal form: both redacted, the latter without a fragment.
+#[derive(Debug)]
+pub(crate) struct Forms {
+    pub(crate) shown: String,
+    pub(crate) normal: String,
+}
+
+impl Forms {
+    /// Takes the credentials out of a URL. Fails with `InvalidInput` if it has no host.
+    pub(crate) fn of(url: &Url, found: &mut Credentials) -> Result<Self> {
+        let shown = redact::parsed_url(url, found);
+        let normal = if shown == url.as_str() { normalize::parsed_url(url) } else { normalize::url(&shown) }?;
+        Ok(Self { shown, normal })
+    }
+}
+
 impl Asked {
     /// Redacts a request, then normalises it. Fails with `InvalidInput` if the URL is not an absolute one.
     pub(crate) fn new(method: &str, url: &str, headers: &HeaderMap, body: &[u8]) -> Result<Self> {
@@ -77,9 +93,18 @@ impl Asked {
         body: &[u8],
     ) -> Result<Self> {
         let mut credentials = Credentials::ignoring(ignored);
-        let shown = redact::parsed_url(url, &mut credentials);
-        let as_asked = credentials.is_empty() && ignored.is_empty();
-        let normal = if as_asked { normalize::parsed_url(url) } else { normalize::url(&shown) }?;
+        let forms = Forms::of(url, &mut credentials)?;
+        Ok(Self::of(forms, credentials, method, headers, body))
+    }
+
+    /// The same of a URL that was looked into before, and the credentials that were in it.
+    pub(crate) fn of(
+        Forms { shown, normal }: Forms,
+        mut credentials: Credentials,
+        method: &str,
+        headers: &Arc<HeaderMap>,
+        body: &[u8],
+    ) -> Self {
         let headers = redact::headers(headers, &mut credentials);
         let content_type = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
         let body = normalize::body(content_type, body, &mut credentials);
@@ -93,7 +118,7 @@ impl Asked {
             variant: None,
             name: None,
         };
-        Ok(Self { identity, url: shown, headers, telling: None, credentials, body: None })
+        Self { identity, url: shown, headers, telling: None, credentials, body: None }
     }
 
     /// The headers that choose among variants, and are part of the key where the caller wants that.

@@ -21,6 +21,7 @@ use super::{
     settings::Settings,
     trace,
     transport::Transport,
+    urls::KnownUrls,
 };
 use crate::{Error, Result, entry::Key};
 
@@ -55,6 +56,7 @@ struct Inner {
     cache: Cache,
     put_aside: Arc<PutAside>,
     flights: Arc<Flights>,
+    urls: KnownUrls,
     /// The keys whose responses are being made fresh behind their callers' backs.
     refreshing: Arc<Mutex<HashSet<Key>>>,
 }
@@ -85,9 +87,9 @@ impl CachedSession {
         static SESSIONS: AtomicU64 = AtomicU64::new(0);
         let id = SESSIONS.fetch_add(1, Ordering::Relaxed);
         let (put_aside, flights) = (Arc::new(put_aside), Arc::default());
-        let session = Self {
-            inner: Arc::new(Inner { id, settings, transport, cache, put_aside, flights, refreshing: Arc::default() }),
-        };
+        let (urls, refreshing) = (KnownUrls::default(), Arc::default());
+        let session =
+            Self { inner: Arc::new(Inner { id, settings, transport, cache, put_aside, flights, urls, refreshing }) };
         session.report_damage();
         session
     }
@@ -97,8 +99,8 @@ impl CachedSession {
         let Inner { id, transport, cache, put_aside, flights, refreshing, .. } = &*self.inner;
         let (transport, cache) = (Arc::clone(transport), cache.clone());
         let (put_aside, flights) = (Arc::clone(put_aside), Arc::clone(flights));
-        let refreshing = Arc::clone(refreshing);
-        Self { inner: Arc::new(Inner { id: *id, settings, transport, cache, put_aside, flights, refreshing }) }
+        let (urls, refreshing) = (KnownUrls::default(), Arc::clone(refreshing));
+        Self { inner: Arc::new(Inner { id: *id, settings, transport, cache, put_aside, flights, urls, refreshing }) }
     }
 
     /// A GET request.
@@ -205,6 +207,10 @@ impl CachedSession {
     }
 
     /// What is under way.
+    pub(super) fn urls(&self) -> &KnownUrls {
+        &self.inner.urls
+    }
+
     pub(super) fn flights(&self) -> &Arc<Flights> {
         &self.inner.flights
     }

@@ -56,6 +56,7 @@ mod tls;
 mod trace;
 mod transport;
 mod unpack;
+mod urls;
 mod whole;
 
 pub use backend::Backend;

@@ -343,7 +343,7 @@ fn prepare(builder: RequestBuilder) -> Result<(CachedSession, Request, Options)>
         return Err(invalid(error).with_url(shown(&url)));
     }
     let settings = session.settings();
-    let mut url = parse_url(&url)?;
+    let mut url = session.urls().parse(&url)?;
     if !(query.is_empty() && settings.query.is_empty() && rare.is_none()) {
         params::add_to(&mut url, query, &settings.query, rare.as_deref());
     }

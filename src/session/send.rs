@@ -27,6 +27,7 @@ use crate::{
         exchange::{Exchange, First, Forward, Next, Reuse, Wish},
         key::{Asked, Identity},
         partition,
+        redact::Credentials,
         requests_cache::Keyed,
     },
     replay,
@@ -179,8 +180,9 @@ impl<'a> Course<'a> {
         let bare = request;
         let dressed = if self.is_plain(bare) { None } else { Some(self.dress(bare)?) };
         let request = dressed.as_ref().map_or(bare, |dressed| &dressed.request);
-        let (ignored, method) = (&self.settings.ignored, request.method.as_str());
-        let mut asked = Asked::ignoring(ignored, method, &request.url, &request.headers, &request.body)?;
+        let mut credentials = Credentials::ignoring(&self.settings.ignored);
+        let forms = self.session.urls().forms(&request.url, &mut credentials)?;
+        let mut asked = Asked::of(forms, credentials, request.method.as_str(), &request.headers, &request.body);
         if let Some(dressed) = &dressed {
             self.count_credentials(&mut asked, dressed);
         }
