@@ -45,7 +45,7 @@ pub(super) struct Copier<'a> {
     indexing: Option<Vec<IndexEntry>>,
     index: Option<IndexAt>,
     map_index: bool,
-    /// Written out when it is large.
+    /// Written out when it is as long as a chunk.
     buffer: Vec<u8>,
     /// Values that are left out to make room.
     pub(super) evicted: HashSet<u128>,
@@ -59,6 +59,8 @@ pub(super) struct Copier<'a> {
     pub(super) salvage: bool,
     /// How many were.
     pub(super) unreadable: u64,
+    /// Whether a write has failed, so that the new file is not what the view says and nothing may follow.
+    spoiled: bool,
 }
 
 impl<'a> Copier<'a> {
@@ -97,6 +99,7 @@ impl<'a> Copier<'a> {
             makes_room: false,
             salvage: false,
             unreadable: 0,
+            spoiled: false,
         }
     }
 
@@ -113,23 +116,36 @@ impl<'a> Copier<'a> {
                     continue;
                 }
             };
-            // One bad record costs itself and no other; it is counted, and `check` names it.
-            // Incarnations never return, so what is cut off stays so.
-            let copied = match loc.role {
-                _ if self.evicted.contains(&hash) => continue,
-                Role::Alias if !self.stays(hash)? => continue,
-                Role::Aux => self.copy_book(hash, loc, drop_before),
-                _ => self.copy_entry(loc, drop_before),
-            };
+            if self.evicted.contains(&hash) {
+                continue;
+            }
+            // One bad record costs itself and no other; it is counted, and `check` names it. One whose read fails once
+            // is none.
+            let mut copied = self.copy(hash, loc, drop_before);
+            if copied.is_err() && !self.spoiled {
+                copied = self.copy(hash, loc, drop_before);
+            }
             copied.or_else(|error| self.leave_out(error))?;
         }
         self.write_index()
+    }
+
+    fn copy(&mut self, hash: u128, loc: Loc, drop_before: i64) -> Result<()> {
+        match loc.role {
+            // Incarnations never return, so what is cut off stays so.
+            Role::Alias if !self.stays(hash)? => Ok(()),
+            Role::Aux => self.copy_book(hash, loc, drop_before),
+            _ => self.copy_entry(loc, drop_before),
+        }
     }
 
     /// A repair saves what can be read, and what makes room may leave out a few; else a compaction had better leave the
     /// old file in place.
     fn leave_out(&mut self, error: Error) -> Result<()> {
         const FEW: u64 = 16;
+        if self.spoiled {
+            return Err(error);
+        }
         self.unreadable += 1;
         self.counters.unsound.fetch_add(1, Ordering::Relaxed);
         let few = self.makes_room && self.unreadable <= FEW;
@@ -227,8 +243,13 @@ impl<'a> Copier<'a> {
     }
 
     /// Appends one record to the new file, as a batch of its own: nobody sees the file before it is complete.
-    pub(super) fn write(&mut self, mut header: RecordHeader, key: &[u8], head: &[u8], body: &[u8]) -> Result<()> {
-        const BUFFER_MAX: usize = 1 << 20;
+    pub(super) fn write(&mut self, header: RecordHeader, key: &[u8], head: &[u8], body: &[u8]) -> Result<()> {
+        let written = self.append(header, key, head, body);
+        self.spoiled |= written.is_err();
+        written
+    }
+
+    fn append(&mut self, mut header: RecordHeader, key: &[u8], head: &[u8], body: &[u8]) -> Result<()> {
         const PADDING: [u8; 8] = [0; 8];
         let at = self.view.position();
         let buffered_at = at.offset - self.buffer.len() as u64;
@@ -240,7 +261,7 @@ impl<'a> Copier<'a> {
         let end = Position { offset: at.offset + header.total_len(), chain: header.header_crc };
         let unpadded = buffered_at + (self.buffer.len() + body.len()) as u64;
         let padding = PADDING.get(..usize::try_from(end.offset - unpadded).unwrap_or(0)).unwrap_or_default();
-        if self.buffer.len() + body.len() < BUFFER_MAX {
+        if self.buffer.len() + body.len() < self.pieces.chunk {
             self.buffer.extend_from_slice(body);
             self.buffer.extend_from_slice(padding);
         } else {

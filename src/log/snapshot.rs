@@ -80,7 +80,9 @@ impl Snapshot {
     /// The next entry. One that an index names and that is not there is counted and passed over.
     pub(super) fn next(&mut self, generation: &Generation, counters: &Counters) -> Result<Option<(u128, Loc)>> {
         while let (Some(segment), Some(place)) = (&self.base, self.places.next()) {
-            match segment.loc_of(&*generation.file, place) {
+            let look = || segment.loc_of(&*generation.file, place);
+            // A read that fails once is no reason to miss an entry.
+            match look().or_else(|_| look()) {
                 Ok(Some((hash, _))) if self.hiding.contains(&hash) => {}
                 Ok(Some(found)) => return Ok(Some(found)),
                 Ok(None) | Err(_) if self.hidden.contains(&place.offset()) => {}

@@ -220,12 +220,14 @@ fn long_batch() -> Op {
 #[test]
 fn a_fault_at_any_disk_call_is_an_error_and_nothing_worse() {
     let mut runs = 0;
-    // Whatever makes room leaves out what it cannot read, which only a fault makes so.
-    for scenario in scenarios().into_iter().filter(|scenario| !scenario.makes_room()) {
+    for scenario in scenarios() {
         let calls = Bench::new(0).run(&scenario).unwrap_or_else(|why| panic!("{}: {why}", scenario.name));
-        for fault in Fault::ALL {
+        // Whatever makes room leaves out what stays unreadable, which only a fault makes so; and where a sync forgets
+        // as well, too much may be gone to tell what may not.
+        let mild = scenario.makes_room();
+        for fault in Fault::ALL.into_iter().filter(|fault| !mild || *fault != Fault::SyncForgets) {
             for at in 1..=calls {
-                for variant in 0..4 {
+                for variant in 0..if mild { 1 } else { 4 } {
                     runs += 1;
                     let plan = FaultPlan { fault, at, sticky: variant % 2 == 1 };
                     let power_cut = variant / 2 == 1;
