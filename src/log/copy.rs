@@ -53,10 +53,8 @@ pub(super) struct Copier<'a> {
     pub(super) bookkeeping: Option<Arc<dyn Bookkeeping>>,
     pub(super) relied: Relied,
     pub(super) now_ms: i64,
-    /// Whether a few entries that cannot be read are left out, since room must be made.
-    pub(super) makes_room: bool,
-    /// Whether all of them are.
-    pub(super) salvage: bool,
+    /// How many entries that cannot be read may be left out.
+    pub(super) unreadable_max: u64,
     /// How many were.
     pub(super) unreadable: u64,
     /// Whether a write has failed, so that the new file is not what the view says and nothing may follow.
@@ -96,8 +94,7 @@ impl<'a> Copier<'a> {
             bookkeeping: env.bookkeeping.clone(),
             relied: Relied::default(),
             now_ms: env.clock.wall_ms(),
-            makes_room: false,
-            salvage: false,
+            unreadable_max: 0,
             unreadable: 0,
             spoiled: false,
         }
@@ -139,17 +136,14 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// A repair saves what can be read, and what makes room may leave out a few; else a compaction had better leave the
-    /// old file in place.
+    /// Goes on without an entry that cannot be read, if that may be; else the old file had better stay in place.
     fn leave_out(&mut self, error: Error) -> Result<()> {
-        const FEW: u64 = 16;
-        if self.spoiled {
+        if self.spoiled || self.unreadable >= self.unreadable_max {
             return Err(error);
         }
         self.unreadable += 1;
         self.counters.unsound.fetch_add(1, Ordering::Relaxed);
-        let few = self.makes_room && self.unreadable <= FEW;
-        if self.salvage || few { Ok(()) } else { Err(error) }
+        Ok(())
     }
 
     /// Writes down how the entries were used that stay.

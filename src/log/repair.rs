@@ -87,7 +87,7 @@ pub(super) fn repair_in(env: &Env, from: &Path, to: &Path) -> Result<RepairRepor
     new.begin(&new_header)?;
     let counters = Counters::default();
     let mut copier = Copier::new(env, from, &counters, &old, &new, new_header);
-    copier.salvage = true;
+    copier.unreadable_max = u64::MAX;
     copier.copy_live(i64::MIN)?;
     let unreadable = copier.unreadable + counters.unsound.load(Ordering::Relaxed);
     let (view, _) = copier.finish()?;
