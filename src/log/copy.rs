@@ -56,7 +56,7 @@ pub(super) struct Copier<'a> {
     /// How many entries that cannot be read may be left out.
     pub(super) unreadable_max: u64,
     /// How many were.
-    pub(super) unreadable: u64,
+    unreadable: u64,
     /// Whether a write has failed, so that the new file is not what the view says and nothing may follow.
     spoiled: bool,
 }

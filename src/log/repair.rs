@@ -89,7 +89,7 @@ pub(super) fn repair_in(env: &Env, from: &Path, to: &Path) -> Result<RepairRepor
     let mut copier = Copier::new(env, from, &counters, &old, &new, new_header);
     copier.unreadable_max = u64::MAX;
     copier.copy_live(i64::MIN)?;
-    let unreadable = copier.unreadable + counters.unsound.load(Ordering::Relaxed);
+    let unreadable = counters.unsound.load(Ordering::Relaxed);
     let (view, _) = copier.finish()?;
     new.sync()?;
     if !new.publish_first()? {
