@@ -56,7 +56,7 @@ fn arrows_between_folders_run_down() {
 
 #[test]
 fn unsafe_code_is_where_it_is_argued_for_and_nowhere_else() {
-    // Mapping a file, a hint to the system that no safe crate offers, and forking in a test: each with a SAFETY argument.
+    // Mapping a file, a call that no safe crate offers, and forking in a test: each with a SAFETY argument.
     const ARGUED: [&str; 3] = ["src/log/map.rs", "src/log/writeback.rs", "tests/torture/fork.rs"];
     let mut wrong = Vec::new();
     for (path, text) in rust_files().into_iter().chain(rust_files_under("tests")) {

@@ -68,8 +68,8 @@ pub(crate) trait DiskFile: fmt::Debug + Send + Sync {
     fn pwritev(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
     fn truncate(&self, size: u64) -> io::Result<()>;
     fn sync_data(&self) -> io::Result<()>;
-    /// Has the system begin to bring a stretch of the file to the medium, so that a sync waits for less. A hint: it
-    /// promises nothing and fails in silence.
+    /// Has the system begin to bring a stretch of the file to the medium, so that a sync waits for less. It promises
+    /// nothing; if it fails, the next sync does.
     fn start_writeback(&self, _offset: u64, _len: usize) {}
     /// Maps a stretch of a sealed index segment; `None` where that is not possible, and it is read instead.
     fn map(&self, offset: u64, len: usize) -> io::Result<Option<Map>>;
@@ -117,7 +117,8 @@ pub(crate) fn read_exact_at(file: &dyn DiskFile, len: usize, offset: u64) -> io:
     Ok(buf)
 }
 
-/// Writes all of `bufs` at `offset`. What is long is on its way to the medium before the rest of it is written.
+/// Writes all of `bufs` at `offset`. Where they are long, the first are on their way to the medium before the others are
+/// written.
 pub(crate) fn write_at(file: &dyn DiskFile, bufs: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
     let mut rest = bufs;
     IoSlice::advance_slices(&mut rest, 0);

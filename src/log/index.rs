@@ -260,10 +260,10 @@ impl<'a> Page<'a> {
         self.entries.chunks_exact(INDEX_ENTRY_LEN).filter_map(IndexEntry::decode)
     }
 
-    /// The entries with a mark, in a page of so many.
+    /// The entries with a mark, in a segment of so many pages.
     ///
-    /// Hashes are even, so a look where the mark should be is a few entries off (interpolation search). Halving the page
-    /// would touch a line of memory with each step, and wait for it before the next.
+    /// Hashes are spread evenly, so that a look where the mark should be is a few entries off (interpolation search).
+    /// Halving the page would touch a line of memory with each step, and wait for it before the next.
     pub(super) fn find(self, mark: Mark, pages: u64) -> impl Iterator<Item = Place> + 'a {
         let (entries, _) = self.entries.as_chunks::<INDEX_ENTRY_LEN>();
         let below = |entry: &&[u8; INDEX_ENTRY_LEN]| Fields(*entry).u64().is_some_and(|h1| h1 < mark.0);

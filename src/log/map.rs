@@ -1,4 +1,5 @@
-//! Index segments as memory: the one place where a file is mapped. A call in `writeback` aside, the only `unsafe` of the crate.
+//! Index segments as memory: the one place where a file is mapped, and the only `unsafe` of the crate but for a call in
+//! `writeback`.
 
 use memmap2::{MmapAsRawDesc, MmapOptions};
 use std::{fmt, io, ops::Deref};

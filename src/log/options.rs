@@ -122,8 +122,10 @@ impl Options {
     /// What is read again is then not read from the file, nor verified, again. Each call still sees what other
     /// processes have written before it. A record takes its bytes, 512 more, and if it has a head 1 KiB and 8 times
     /// that head for its [`Memo`](super::Memo); it is kept if that is no more than an eighth of all and no more than 4
-    /// MiB. What was read once makes way before what was read again, so that going through the whole log takes nothing
-    /// from what is read often. [`Log::iter`](super::Log::iter) reads past it, and so does whatever writes.
+    /// MiB. Once seven eighths are taken, a record is kept when it is read for the second time with no more than about
+    /// one other read for each KiB of the tier in between, and what was read once makes way before what was read again,
+    /// so that going through the whole log takes nothing from what is read often. [`Log::iter`](super::Log::iter) reads
+    /// past it, and so does whatever writes.
     ///
     /// All handles of a file in a process share it, those that write and those that only read each their own; the
     /// first handle decides. Bodies that are handed out share memory with it, and live on where it drops them.
@@ -153,7 +155,7 @@ impl Options {
     /// (of more than 256 MiB: than 15/16 of them), a compaction in the background drops what is dead and then values
     /// until 60 % of `bytes` are left: first those that nobody has read since the last time, in the order in which they
     /// were written, then those that were read, the longest ago first. The one written last goes only where it and
-    /// what is no value take `bytes` and more than 8 MiB. Aliases of a dropped value go with it. A writer
+    /// what is no value together take over 8 MiB more than `bytes`. Aliases of a dropped value go with it. A writer
     /// that is faster than this waits for it, up to [`lock_timeout`](Self::lock_timeout), or does it itself. While a
     /// compaction runs there is a second file of up to the same length beside it.
     ///

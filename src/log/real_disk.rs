@@ -15,6 +15,7 @@ use std::{
     io::{self, IoSlice},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -43,7 +44,7 @@ impl Disk for RealDisk {
             Err(rustix::io::Errno::PERM) => open(common | flags)?,
             result => result?,
         };
-        Ok(Box::new(RealFile(File::from(fd))))
+        Ok(Box::new(RealFile::from(File::from(fd))))
     }
 
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
@@ -105,13 +106,23 @@ impl Disk for RealDisk {
 }
 
 #[derive(Debug)]
-struct RealFile(File);
+struct RealFile {
+    file: File,
+    /// The number of an error that has come with a write-back, for the sync that has to report it.
+    unwritten: OnceLock<i32>,
+}
+
+impl From<File> for RealFile {
+    fn from(file: File) -> Self {
+        Self { file, unwritten: OnceLock::new() }
+    }
+}
 
 impl DiskFile for RealFile {
     fn stat(&self) -> io::Result<Stat> {
-        match statx::of_file(&self.0)? {
+        match statx::of_file(&self.file)? {
             Some(stat) => Ok(stat),
-            None => Ok(stat_of(&self.0.metadata()?)),
+            None => Ok(stat_of(&self.file.metadata()?)),
         }
     }
 
@@ -120,37 +131,40 @@ impl DiskFile for RealFile {
         let start = buf.len();
         let room = buf.capacity() - start;
         if room == len {
-            return Ok(rustix::io::pread(&self.0, spare_capacity(buf), offset)?);
+            return Ok(rustix::io::pread(&self.file, spare_capacity(buf), offset)?);
         }
         // The allocator gave more room than asked for; read no further than asked.
         buf.resize(start + len, 0);
-        let result = rustix::io::pread(&self.0, &mut buf[start..], offset);
+        let result = rustix::io::pread(&self.file, &mut buf[start..], offset);
         buf.truncate(start + result.unwrap_or(0));
         Ok(result?)
     }
 
     fn pwritev(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        Ok(rustix::io::pwritev(&self.0, bufs, offset)?)
+        Ok(rustix::io::pwritev(&self.file, bufs, offset)?)
     }
 
     fn truncate(&self, size: u64) -> io::Result<()> {
-        self.0.set_len(size)
+        self.file.set_len(size)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()?;
+        self.unwritten.get().map_or(Ok(()), |error| Err(io::Error::from_raw_os_error(*error)))
     }
 
     fn start_writeback(&self, offset: u64, len: usize) {
-        writeback::start(&self.0, offset, len);
+        if let Err(error) = writeback::start(&self.file, offset, len) {
+            self.unwritten.get_or_init(|| error.raw_os_error().unwrap_or_default());
+        }
     }
 
     fn map(&self, offset: u64, len: usize) -> io::Result<Option<Map>> {
-        Map::sealed(&self.0, offset, len).map(Some)
+        Map::sealed(&self.file, offset, len).map(Some)
     }
 
     fn try_lock(&self) -> io::Result<bool> {
-        match fs2::FileExt::try_lock_exclusive(&self.0) {
+        match fs2::FileExt::try_lock_exclusive(&self.file) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(error),
@@ -158,18 +172,18 @@ impl DiskFile for RealFile {
     }
 
     fn unlock(&self) -> io::Result<()> {
-        fs2::FileExt::unlock(&self.0)
+        fs2::FileExt::unlock(&self.file)
     }
 
     fn adopt(&self, like: &Stat) -> io::Result<()> {
         let mut mode = like.mode & 0o7777;
         // Only root may give files away, and only a member of a group to that group. A cache that changes its owner
         // is still a cache; a group that must not see it must not get the rights of the one that may.
-        if std::os::unix::fs::fchown(&self.0, None, Some(like.gid)).is_err() {
+        if std::os::unix::fs::fchown(&self.file, None, Some(like.gid)).is_err() {
             mode &= !0o070;
         }
-        let _ = std::os::unix::fs::fchown(&self.0, Some(like.uid), None);
-        Ok(sys::fchmod(&self.0, Mode::from_raw_mode(mode))?)
+        let _ = std::os::unix::fs::fchown(&self.file, Some(like.uid), None);
+        Ok(sys::fchmod(&self.file, Mode::from_raw_mode(mode))?)
     }
 }
 
@@ -183,5 +197,23 @@ fn stat_of(meta: &std::fs::Metadata) -> Stat {
         gid: meta.gid(),
         mode: meta.mode(),
         is_file: meta.is_file(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_write_back_could_not_write_fails_every_sync_that_follows() {
+        let file = RealFile::from(tempfile::tempfile().unwrap());
+        file.pwritev(&[IoSlice::new(&[7; 10_000])], 0).unwrap();
+        file.start_writeback(0, 10_000);
+        file.sync_data().unwrap();
+        let full = rustix::io::Errno::NOSPC.raw_os_error();
+        file.unwritten.set(full).unwrap();
+        for _ in 0..2 {
+            assert_eq!(file.sync_data().unwrap_err().raw_os_error(), Some(full));
+        }
     }
 }

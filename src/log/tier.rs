@@ -65,6 +65,9 @@ impl Tier {
     /// Keeps a record that was read whole, if it is small enough and there is reason to; gives it its memo.
     pub(super) fn keep(&self, mut read: Read) -> Read {
         let memo = Memo::beside(read.head.len());
+        if self.retired.load(Ordering::Acquire) {
+            return read;
+        }
         if weight_of(&read).saturating_add(memo.room() as u64) > (self.bytes_max / SHARE_MAX).min(RECORD_MAX) {
             return read;
         }
@@ -75,8 +78,8 @@ impl Tier {
         read
     }
 
-    /// Whether to keep what was read at an offset: as long as there is room all, then what was read a short while ago
-    /// too. Else reads all over a large file would pay for the keeping of records that nobody comes back to.
+    /// Whether to keep what was read at an offset: all of it while there is room, and after that what was read a short
+    /// while ago as well. Else reads all over a large file would pay for the keeping of records that nobody comes back to.
     fn admits(&self, records: &Records, offset: u64) -> bool {
         let room = self.bytes_max.saturating_sub(records.weight());
         let door = || self.door.get_or_init(|| Door::new(usize_of(self.bytes_max / USUAL)));

@@ -206,11 +206,12 @@ impl CachedSession {
         &self.inner.refreshing
     }
 
-    /// What is under way.
+    /// What was read lately.
     pub(super) fn urls(&self) -> &KnownUrls {
         &self.inner.urls
     }
 
+    /// What is under way.
     pub(super) fn flights(&self) -> &Arc<Flights> {
         &self.inner.flights
     }

@@ -223,7 +223,7 @@ fn a_fault_at_any_disk_call_is_an_error_and_nothing_worse() {
     for scenario in scenarios() {
         let calls = Bench::new(0).run(&scenario).unwrap_or_else(|why| panic!("{}: {why}", scenario.name));
         // Whatever makes room leaves out what stays unreadable, which only a fault makes so; and where a sync forgets
-        // as well, too much may be gone to tell what may not.
+        // as well, too much may be gone to tell what may not. Deaths at each of its calls have a test of their own.
         let mild = scenario.makes_room();
         for fault in Fault::ALL.into_iter().filter(|fault| !mild || *fault != Fault::SyncForgets) {
             for at in 1..=calls {
