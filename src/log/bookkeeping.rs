@@ -1,4 +1,4 @@
-//! What the layer above keeps in a log about its entries, and how a compaction keeps that true.
+//! What the layer above keeps in a log about its entries, and how a compaction keeps that true, and aliases with it.
 
 use super::{copy::Copier, fields::crc32, presence::incarnation_of, read::Want, view::Loc};
 use crate::{Error, Result};
@@ -34,8 +34,8 @@ pub(crate) enum Pruned {
     Head(Bytes),
 }
 
-/// Records that were changed or dropped because some keys were gone. If one of these comes back while the compaction
-/// runs, they must be as they were: whoever wrote it has found them so.
+/// Records that were changed or dropped, aliases among them, because some keys were gone. If one of these comes back
+/// while the compaction runs, they must be as they were: whoever wrote it has found them so.
 #[derive(Debug, Default)]
 pub(super) struct Relied {
     on: HashMap<u128, Vec<(u128, Loc)>>,
@@ -45,11 +45,27 @@ pub(super) struct Relied {
 impl Copier<'_> {
     /// Whether a key is there in the new file too, as far as that is decided by now: not if it was evicted, nor an
     /// alias that led to what was.
-    pub(super) fn stays(&self, hash: u128) -> Result<bool> {
+    fn stays(&self, hash: u128) -> Result<bool> {
+        Ok(self.fate(hash)?.0)
+    }
+
+    /// The same, and what was evicted if that is the reason.
+    fn fate(&self, hash: u128) -> Result<(bool, Option<u128>)> {
+        let mut evicted = None;
         let state = |hash: u128| {
-            if self.evicted.contains(&hash) { Ok(None) } else { self.old.present_in_log(hash, self.counters) }
+            evicted = self.evicted.contains(&hash).then_some(hash);
+            if evicted.is_some() { Ok(None) } else { self.old.present_in_log(hash, self.counters) }
         };
-        Ok(incarnation_of(hash, state)?.is_some())
+        Ok((incarnation_of(hash, state)?.is_some(), evicted))
+    }
+
+    /// Copies an alias, unless it leads nowhere any more: incarnations never return, so what is cut off stays so.
+    pub(super) fn copy_alias(&mut self, hash: u128, loc: Loc, drop_before: i64) -> Result<()> {
+        let (stays, evicted) = self.fate(hash)?;
+        if let Some(target) = evicted {
+            self.relied.on.entry(target).or_default().push((hash, loc));
+        }
+        if stays { self.copy_entry(loc, drop_before) } else { Ok(()) }
     }
 
     /// Copies a record of the layer above without what it says of entries that are gone.
@@ -93,12 +109,13 @@ impl Copier<'_> {
         self.write(header, &read.key, &head, &[])
     }
 
-    /// Takes back what was pruned because a key was gone that has been written again since.
-    pub(super) fn restore_books(&mut self, hash: u128) -> Result<()> {
-        for (book, loc) in self.relied.on.remove(&hash).unwrap_or_default() {
+    /// Takes back what was dropped or changed because a key was gone that has been written again since.
+    pub(super) fn restore(&mut self, hash: u128) -> Result<()> {
+        for (own, loc) in self.relied.on.remove(&hash).unwrap_or_default() {
             // One that was written anew is copied with the rest.
-            if self.old.find(book)? == Some(loc) && self.relied.restored.insert(loc.offset) {
+            if self.old.find(own)? == Some(loc) && self.relied.restored.insert(loc.offset) {
                 self.copy_entry(loc, i64::MIN)?;
+                self.restore(own)?;
             }
         }
         Ok(())

@@ -129,10 +129,9 @@ impl<'a> Copier<'a> {
 
     fn copy(&mut self, hash: u128, loc: Loc, drop_before: i64) -> Result<()> {
         match loc.role {
-            // Incarnations never return, so what is cut off stays so.
-            Role::Alias if !self.stays(hash)? => Ok(()),
+            Role::Alias => self.copy_alias(hash, loc, drop_before),
             Role::Aux => self.copy_book(hash, loc, drop_before),
-            _ => self.copy_entry(loc, drop_before),
+            Role::Value => self.copy_entry(loc, drop_before),
         }
     }
 
@@ -217,7 +216,7 @@ impl<'a> Copier<'a> {
             Kind::Put | Kind::Alias => {
                 // What was written a moment ago is kept, whatever its time to be dropped.
                 self.copy_entry(Loc::of(found), i64::MIN)?;
-                self.restore_books(found.header.key_hash)
+                self.restore(found.header.key_hash)
             }
             Kind::Delete if planted(Bug::CompactForgetsDeletes) => Ok(()),
             Kind::Delete => {

@@ -264,7 +264,7 @@ fn head(log: &Log, key: &str) -> Option<String> {
 }
 
 #[test]
-fn books_forget_what_is_gone_and_take_back_what_returns_meanwhile() {
+fn books_and_aliases_forget_what_is_gone_and_take_back_what_returns_meanwhile() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("c.larder");
     let armed = Arc::new(AtomicBool::new(false));
@@ -295,7 +295,9 @@ fn books_forget_what_is_gone_and_take_back_what_returns_meanwhile() {
     ])
     .unwrap();
     log.alias("way", "6").unwrap();
-    log.apply(&[book("ways", "way")]).unwrap();
+    log.alias("back", "0").unwrap();
+    log.alias("round", "back").unwrap();
+    log.apply(&[book("ways", "way"), book("rounds", "round")]).unwrap();
     fill(100, 420);
     *other.lock().unwrap() = Some(alone(&path, &Options::new().fast_save(true)));
     armed.store(true, Ordering::Release);
@@ -306,6 +308,8 @@ fn books_forget_what_is_gone_and_take_back_what_returns_meanwhile() {
     assert_eq!(head(&log, "old").as_deref(), Some("0\n1"), "whoever stored `0` again has found it listed");
     assert_eq!(head(&log, "older").as_deref(), Some("0\n3\nabsent"));
     assert_eq!(head(&log, "both").as_deref(), Some("419"));
+    assert_eq!(log.get("round").unwrap().as_deref(), Some(&b"again"[..]), "so has whoever made an alias of it");
+    assert_eq!(head(&log, "rounds").as_deref(), Some("round"));
     assert_eq!((head(&log, "gone"), head(&log, "ways"), log.get("way").unwrap()), (None, None, None));
     log.compact().unwrap();
     assert_eq!(head(&log, "older").as_deref(), Some("0"));
