@@ -7,7 +7,7 @@ use crate::{
 };
 use larder::log::{Log, Options};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     process::Child,
     thread,
@@ -112,7 +112,15 @@ fn task(folder: &Path, id: usize, change: impl FnOnce(&mut Task)) -> Task {
 impl Task {
     /// The same once more, from behind the number that may have been in work.
     fn go_on(mut self) -> Self {
-        self.first = self.acknowledged().last().map_or(self.first, |last| last + 2);
+        let acknowledged = self.acknowledged();
+        self.first = acknowledged.last().map_or(self.first, |last| last + 2);
+        // Only the newest count; with all of them each kill would take longer than the one before.
+        let twins = acknowledged.iter().rev().find(|number| has_twins(**number));
+        let mut newest: BTreeMap<u64, u64> = acknowledged.iter().map(|number| (number % KEYS, *number)).collect();
+        newest.extend(twins.map(|number| (KEYS, *number)));
+        let newest: BTreeSet<u64> = newest.into_values().collect();
+        let bytes: Vec<u8> = newest.into_iter().flat_map(u64::to_le_bytes).collect();
+        std::fs::write(&self.acks, bytes).expect("the acknowledged numbers are written");
         self
     }
 }
