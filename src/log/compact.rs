@@ -26,7 +26,7 @@ use std::{
 };
 
 /// So many entries that cannot be read keep nobody from making room where it must be made.
-const FEW: u64 = 16;
+const UNREADABLE_MAX: u64 = 16;
 
 /// What a compaction takes over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Shared {
         let counted = self.counted();
         if keep != Keep::Nothing {
             let uses = self.uses(&old, &counted);
-            copier.unreadable_max = if self.is_over(&old) { FEW } else { 0 };
+            copier.unreadable_max = if self.is_over(&old) { UNREADABLE_MAX } else { 0 };
             copier.evicted = self.evictions(&old, &uses)?;
             copier.copy_live(self.drop_before(&old))?;
             let uses = if copier.evicted.is_empty() { uses } else { uses.aged() };

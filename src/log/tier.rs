@@ -79,7 +79,7 @@ impl Tier {
     }
 
     /// Whether to keep what was read at an offset: all of it while there is room, and after that what was read a short
-    /// while ago as well. Else reads all over a large file would pay for the keeping of records that nobody comes back to.
+    /// while ago as well. Else reads all over a large file would pay for keeping records that nobody comes back to.
     fn admits(&self, records: &Records, offset: u64) -> bool {
         let room = self.bytes_max.saturating_sub(records.weight());
         let door = || self.door.get_or_init(|| Door::new(usize_of(self.bytes_max / USUAL)));
