@@ -1,5 +1,5 @@
-//! Appending a batch: checksums before the lock; places, incarnations and the chain under it; one write call, or few long
-//! ones.
+//! Appending a batch: checksums before the lock; places, incarnations and the chain under it; one write call, or few
+//! long ones.
 
 use super::{
     disk::write_at,

@@ -117,8 +117,8 @@ pub(crate) fn read_exact_at(file: &dyn DiskFile, len: usize, offset: u64) -> io:
     Ok(buf)
 }
 
-/// Writes all of `bufs` at `offset`. Where they are long, the first are on their way to the medium before the others are
-/// written.
+/// Writes all of `bufs` at `offset`. Where they are long, the first are on their way to the medium before the others
+/// are written.
 pub(crate) fn write_at(file: &dyn DiskFile, bufs: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
     let mut rest = bufs;
     IoSlice::advance_slices(&mut rest, 0);

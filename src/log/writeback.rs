@@ -4,8 +4,8 @@ use std::{fs::File, io};
 
 /// Begins to write out a stretch of a file. It does not wait for the transfer, though perhaps for room in the queue.
 ///
-/// After an error the system may have dropped what it could not write, and have told nobody else: no promise may be made
-/// about the file any more, as after a sync that fails.
+/// After an error the system may have dropped what it could not write, and have told nobody else: no promise may be
+/// made about the file any more, as after a sync that fails.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "a system call that no safe crate offers; the argument is below")]
 pub(super) fn start(file: &File, offset: u64, len: usize) -> io::Result<()> {
